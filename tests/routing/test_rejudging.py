@@ -116,6 +116,8 @@ async def test_a_bad_line_is_named_and_the_others_are_judged(tmp_path: Path) -> 
     assert isinstance(done.exception, RecordsError)
     assert "traces.jsonl:1:" in str(done.exception)
     assert len(done.stdout.splitlines()) == len(make_records())
+    file.write_text("\n")
+    assert "no trace in it" in str(run("replay", str(file)).exception)
 
 
 def test_a_policy_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

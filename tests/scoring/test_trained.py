@@ -275,6 +275,19 @@ async def test_queries_that_come_together_share_a_batch(fitted: FittedScorer) ->
     assert (await other)["adder"] is not None
 
 
+def test_event_loops_share_a_scorer_and_no_query(fitted: FittedScorer) -> None:
+    scorer, pool = TrainedScorer(fitted.predictor), [ModelSpec("algebraist", "local")]
+    query = Query.from_text("the same question at the same time, as threads ask it")
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    waiting = first.create_task(scorer.score(query, pool))
+    first.call_soon(first.stop)
+    first.run_forever()  # one turn: the query waits, and nothing is scored yet
+    scores = second.run_until_complete(scorer.score(query, pool))
+    assert first.run_until_complete(asyncio.wait_for(waiting, 5)) == scores
+    first.close()
+    second.close()
+
+
 def test_uncertainty_grows_away_from_the_training_questions(fitted: FittedScorer) -> None:
     p = fitted.predictor
     doubt = p.estimate_uncertainty(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 __all__ = ["cli", "main"]
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk, a quota or a limit of file sizes says where standard output, or a file of ours, finds no room."""
 
 
 class LazyCommand(NamedTuple):
@@ -144,8 +149,20 @@ def main() -> None:
         _print_error(printable("; ".join([f"routemoa: {e}", *getattr(e, "__notes__", [])])))
         sys.exit(2 if isinstance(e, (ConfigError, QueryError)) else 1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(141)
+    except OSError as e:
+        if e.errno not in NO_ROOM:
+            raise
+        _discard_output()
+        place = f"{e.filename}: " if e.filename else ""
+        _print_error(f"routemoa: {place}{e.strerror}: make room, or write elsewhere; then run the command again")
+        sys.exit(1)
+
+
+def _discard_output() -> None:
+    """Let what is left in standard output's buffer go nowhere: it cannot be written, and the exit would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_error(text: str) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "CHARACTERS_PER_TOKEN",
     "CHAT_ROUTE",
     "MAX_THOUGHT",
+    "USUAL_TOKENS",
     "Address",
     "Completion",
     "Limits",
@@ -50,6 +51,8 @@ CHAT_ROUTE = "chat/completions"
 
 CHARACTERS_PER_TOKEN = 4
 """Characters of a text to a token, roughly: used only where nothing was counted."""
+USUAL_TOKENS = 300
+"""Tokens of an answer, where none was measured and nothing limits it."""
 
 MAX_THOUGHT = 64 * 1024
 """Characters of a model's thoughts that are kept."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from routemoa.core.errors import BudgetExceeded, ModelError
 from routemoa.core.protocols import Client
-from routemoa.core.types import CHARACTERS_PER_TOKEN, Completion, Message, ModelSpec, Request
+from routemoa.core.types import CHARACTERS_PER_TOKEN, USUAL_TOKENS, Completion, Message, ModelSpec, Request
 from routemoa.core.usage import Usage
 from routemoa.datasets.collection import AnswerCollection, CollectedAnswer
 from routemoa.datasets.questions import Question
@@ -31,8 +31,6 @@ __all__ = [
     "list_remaining_calls",
     "summarize_models",
 ]
-
-DEFAULT_ANSWER_TOKENS = 300  # of an answer where the pool file sets no limit
 
 
 class CollectCall(Struct, frozen=True):
@@ -99,9 +97,9 @@ def estimate_calls(calls: Iterable[CollectCall]) -> Estimate:
 
 
 def answer_length(model: ModelSpec) -> int:
-    """Return the assumed tokens of an answer: the limit that the pool file sets, else DEFAULT_ANSWER_TOKENS."""
+    """Return the assumed tokens of an answer: the limit that the pool file sets, else USUAL_TOKENS."""
     limit = model.parameters.get("max_tokens", model.parameters.get("max_completion_tokens"))
-    return limit if isinstance(limit, int) and limit > 0 else DEFAULT_ANSWER_TOKENS
+    return limit if isinstance(limit, int) and limit > 0 else USUAL_TOKENS
 
 
 def summarize_models(

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from routemoa.core.files.file_kind import detect_kind
+from routemoa.core.files.toml import suggest_name
 from routemoa.core.text.plural import counted
 from routemoa.datasets.choice_rows import convert_choices
 from routemoa.datasets.columns import rename_fields
@@ -173,7 +174,7 @@ def _find_fault(fields: Mapping[str, Any]) -> str | None:
             return f"{name} must be text"
     grader, reference = fields.get("grader"), fields.get("reference")
     if grader is not None and grader not in get_args(GraderName):
-        return f"grader '{grader}' is unknown; known: {', '.join(get_args(GraderName))}"
+        return f"grader '{grader}' is unknown; {suggest_name(grader, get_args(GraderName))}"
     if reference is not None and not reference.strip():
         return "reference is empty; leave it out where there is none"
     return None

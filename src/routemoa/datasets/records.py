@@ -6,7 +6,6 @@ ignored. A null score means "not measured" and is never read as 0.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -32,7 +31,7 @@ from routemoa.judging.answers.language.extraction import unwrap_list
 __all__ = ["BadLine", "Record", "RecordsError", "parse_record", "read_records", "record_from_trace"]
 
 TEXTS = ("id", "task", "query")
-BOUNDS = {"scores": 1.0, "confidence": 1.0, "costs": math.inf, "seconds": math.inf}
+BOUNDS = {"scores": 1.0, "confidence": 1.0, "costs": 1e9, "seconds": 1e9}
 """Fields with a number for each model -> the largest allowed; the smallest is 0."""
 
 
@@ -177,9 +176,8 @@ def _find_fault(record: Record) -> str | None:
         for model, value in (getattr(record, name) or {}).items():
             if not model.strip():
                 return f"{name} has a model without a name"
-            if value is not None and not (0.0 <= value <= high and math.isfinite(value)):
-                bounds = "outside [0, 1]" if high == 1.0 else "not a number of at least 0"
-                return f"{name} of '{model}' is {value:g}, {bounds}"
+            if value is not None and not 0.0 <= value <= high:
+                return f"{name} of '{model}' is {value:g}, outside [0, {high:g}]"
     return None
 
 

@@ -2,6 +2,10 @@
 
 The bootstrap resamples questions, each at its mean over the seeds it was asked with. Two methods are compared on the
 questions that both have. An answer that could not be graded is left out; a failure counts as wrong.
+
+Values that are all the same have no spread to resample. Then as many questions may be otherwise as Wilson's interval of
+0 of n allows: 4 right answers of 4 are 51 to 100 %, not 100 to 100 %. Two methods that do the same differ by 0 all the
+same.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from routemoa.core.learned.intervals import wilson_interval
 from routemoa.evaluation.outcomes import Outcome
 
 __all__ = [
@@ -97,7 +102,7 @@ def summarize(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
 
     A mean of dollars, seconds or tokens is null when it is unknown for any question. `failed` counts questions; it is
     a fraction where only some seeds failed. `p` is two-sided: twice the share of resamples in which the difference has
-    the other sign, at least 1 / RESAMPLES.
+    the other sign, at least 1 / RESAMPLES; that of a sign test where all differences are the same.
     """
     methods = _group_by_method(outcomes)
     bootstrap = BootstrapScores(methods, seed)
@@ -105,8 +110,8 @@ def summarize(outcomes: Iterable[Outcome], seed: int) -> dict[str, Any]:
     for a, b in combinations(methods, 2):
         shared = _shared_questions(methods[a], methods[b])
         if shared:
-            difference = (methods[a].scores_on(shared) - methods[b].scores_on(shared)).mean()
-            paired[f"{a}|{b}"] = _paired_summary(difference, bootstrap.differences(a, b, shared), len(shared))
+            differences = methods[a].scores_on(shared) - methods[b].scores_on(shared)
+            paired[f"{a}|{b}"] = _paired_summary(differences, bootstrap.differences(a, b, shared))
     return {
         "methods": {name: _method_summary(method, bootstrap.means(name)) for name, method in methods.items()},
         "paired": paired,
@@ -163,24 +168,39 @@ def _group_by_method(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]
 
 
 def _method_summary(method: QuestionMeans, means: Floats) -> dict[str, Any]:
-    known = bool(method.questions)
+    scores = method.scores
+    if not len(scores):
+        interval: list[float | None] = [None, None]
+    elif np.ptp(scores) == 0:
+        interval = _interval_without_spread(scores, 0.0)
+    else:
+        interval = _percentile_interval(means)
     return {
-        "accuracy": _round(method.scores.mean()) if known else None,
-        "ci95": _percentile_interval(means) if known else [None, None],
+        "accuracy": _round(scores.mean()) if len(scores) else None,
+        "ci95": interval,
         **{name: _round(_mean(method.measures[name])) for name in SUMMARY_MEASURES},
         "failed": _round(method.failed),
         "n": len(method.questions),
     }
 
 
-def _paired_summary(difference: float, resampled: Floats, count: int) -> dict[str, Any]:
-    one_sided = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
+def _paired_summary(differences: Floats, resampled: Floats) -> dict[str, Any]:
+    if always_wins := bool(np.ptp(differences) == 0 and differences[0]):
+        one_sided = 0.5 ** len(differences)
+    else:
+        one_sided = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
     return {
-        "difference": _round(difference),
-        "ci95": _percentile_interval(resampled),
+        "difference": _round(differences.mean()),
+        "ci95": _interval_without_spread(differences, -1.0) if always_wins else _percentile_interval(resampled),
         "p": _round(min(1.0, max(2 * one_sided, 1 / RESAMPLES))),
-        "n": count,
+        "n": len(differences),
     }
+
+
+def _interval_without_spread(values: Floats, lowest: float) -> list[float | None]:
+    """Return the 95 % interval of the mean of values that are all the same, from `lowest` to 1."""
+    doubt = wilson_interval(0.0, len(values))[1]
+    return [_round(max(lowest, values[0] - doubt)), _round(min(1.0, values[0] + doubt))]
 
 
 def _shared_questions(a: QuestionMeans, b: QuestionMeans) -> tuple[QuestionKey, ...]:

@@ -20,6 +20,8 @@ MIN_PROBABILITY = 1e-12
 """A less probable hypothesis is impossible."""
 MIN_AGREEMENT_LOG_ODDS = 0.5
 """One more right answer adds at least this to the log-odds of the truth."""
+SUCCESS_BOUNDS = (0.05, 0.95)
+"""Of a model's success where its log-odds are taken: no model is so good, or so bad, that one answer settles all."""
 
 
 def expected_gains(
@@ -82,7 +84,8 @@ def _challengers(posterior: Posterior) -> list[_Challenger]:
 
 def _agreement_log_odds(success: float, error_concentration: float) -> float:
     """Return the log-odds that one more right answer adds to the truth."""
-    p = min(max(success, 0.05), 0.95)
+    low, high = SUCCESS_BOUNDS
+    p = min(max(success, low), high)
     return max(MIN_AGREEMENT_LOG_ODDS, math.log(p / (1 - p) * (1 + error_concentration)))
 
 

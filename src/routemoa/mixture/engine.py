@@ -171,7 +171,7 @@ class RouteMoA(BaseMethod):
         for event in leader.replacement(final):
             run.emit(event)
         names = aggregator_models(run.trace, run.trace.layers[-1].ranking, self.pool.mixture.aggregator)
-        aggregate = decision.aggregate and run.query.tools is None  # a set of calls is chosen, never written anew
+        aggregate = decision.aggregate and run.query.tools is None  # a set of calls is chosen, never written
         candidates = [self.pool[name] for name in names] if aggregate else []
         writers, given_up = limits.able_writers(candidates, aggregation_request(run.query, final))
         for degradation in given_up:

@@ -32,6 +32,8 @@ MIN_TIME_SHARE = 0.05
 """Of `max_seconds`: with less of it left, no layer begins."""
 LATE_FACTOR = 3.0
 """A first token is given up after so many times the seconds of a usual call, measured or declared."""
+MAX_DOUBLINGS = 6
+"""Of SLOW_SECONDS, one each time that a model of unknown speed was given up: 64 times, or 32 minutes."""
 
 
 class QueryLimits:
@@ -148,7 +150,7 @@ class QueryLimits:
         """
         estimates, memory, after = self.estimates(), self._run.client.memory, dict[str, float]()
         for model in self._pool:
-            unknown = SLOW_SECONDS * 2.0 ** min(memory.breaker(model).openings, 6)
+            unknown = SLOW_SECONDS * 2.0 ** min(memory.breaker(model).openings, MAX_DOUBLINGS)
             known = (model.latency, estimates.seconds.get(model.name), estimates.hedge_after.get(model.name))
             usual = LATE_FACTOR * max(seconds or 0.0 for seconds in known)
             patience = model.patience.first or self._pool.patience.first

@@ -182,6 +182,10 @@ class Run:
         refusal = self.client.refusal
         if refusal is not None and failures and all(f.kind is FailureKind.UNAFFORDABLE for f in failures):
             return refusal
+        if not failures and self.trace.layers and self.client.deadline.seconds_left == 0.0:
+            why = f"the limit of {self.client.deadline.limit:g} s was over before a call could begin; raise max_seconds"
+            unused, kind = Usage(0, 0, 0, 0), FailureKind.TIMEOUT
+            failures = [Failure(name, why, kind, unused, 0.0, 0.0) for name in self.trace.layers[-1].selected]
         return AllModelsFailed(failures, skipped)
 
 

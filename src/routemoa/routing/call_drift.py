@@ -35,6 +35,12 @@ PRICE_TOLERANCE = 0.02
 """How far a bill may be from the pool's price: prices are rounded."""
 MISPRICED = 0.05
 """The share of calls that may be billed otherwise: a cache that was not reported, for example."""
+RISE = 0.2
+"""How much a share has to rise above its bound to be looked for: what the sum is most sensitive to."""
+MAX_SHARE = 0.95
+"""The largest share that is looked for: above it a log-likelihood ratio would be infinite."""
+MAX_BOUND = 0.9
+"""The largest upper bound of a usual share, so that a rise above it is still a rise."""
 LEAD_TOKENS = 50
 """What the time to the first token counts as, in tokens of the answer."""
 UNMADE = (FailureKind.CANCELLED, FailureKind.UNAFFORDABLE)
@@ -219,9 +225,12 @@ def _measure_failure(failure: Failure, at: float) -> MeasuredCall:
 
 
 def _start_sum(p0: float) -> _CumulativeSum:
-    return _CumulativeSum(p0, min(0.95, p0 + 0.2))
+    return _CumulativeSum(p0, min(MAX_SHARE, p0 + RISE))
 
 
 def _bound_share(count: int) -> float:
-    """Return the upper bound of a share, with 99.9 %, from `count` of WARM_UP: above that of Clopper and Pearson."""
-    return min(0.9, (count + 3.3 * math.sqrt(count + 1) + 4.0) / WARM_UP)
+    """Return the upper bound of a share, with 99.9 %, from `count` of WARM_UP: above that of Clopper and Pearson.
+
+    3.3 standard deviations of the count, where 3.09 bound a normal one, and 4 for the skew of small counts.
+    """
+    return min(MAX_BOUND, (count + 3.3 * math.sqrt(count + 1) + 4.0) / WARM_UP)

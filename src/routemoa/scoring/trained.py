@@ -68,8 +68,9 @@ class TrainedScorer:
         self._outcomes: list[GradedQuery] = []
         self._columns = {m: i for i, m in enumerate(predictor.models)}
         self._cache: OrderedDict[str, Floats] = OrderedDict()
-        self._pending: dict[str, asyncio.Future[Floats]] = {}
-        self._worker: asyncio.Task[None] | None = None
+        self._pending: dict[asyncio.AbstractEventLoop, dict[str, asyncio.Future[Floats]]] = {}
+        """The texts that queries of a loop wait for, while its worker scores them: threads share no future."""
+        self._workers: set[asyncio.Task[None]] = set()
         if outcomes:
             self.learn(outcomes)
 
@@ -119,37 +120,46 @@ class TrainedScorer:
     async def _request_scores(self, text: str) -> Floats:
         """Queue a text for the worker and wait for its row of scores."""
         loop = asyncio.get_running_loop()
-        future = self._pending.get(text)
-        if future is None or future.get_loop() is not loop:
-            future = self._pending[text] = loop.create_future()
-        if self._worker is None or self._worker.done() or self._worker.get_loop() is not loop:
-            self._worker = loop.create_task(self._score_pending())
+        if (pending := self._pending.get(loop)) is None:
+            pending = self._pending[loop] = {}
+            worker = loop.create_task(self._score_pending(pending))
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        if (future := pending.get(text)) is None:
+            future = pending[text] = loop.create_future()
         return await asyncio.shield(future)  # another query may wait for the same text
 
-    async def _score_pending(self) -> None:
-        """Score pending texts, a batch at a time, until none is left."""
-        while self._pending:
-            batch = list(self._pending)[:BATCH_SIZE]
-            futures = [self._pending.pop(text) for text in batch]
-            predictor = self.predictor
-            try:
-                rows = await asyncio.to_thread(predictor.predict_with_tasks, batch)
-            except Exception as e:  # raised in the queries of this batch; the others are still scored
-                for future in futures:
-                    if not future.done():
-                        future.set_exception(e)
-                continue
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
-            for text, future, row in zip(batch, futures, rows, strict=True):
-                if predictor is self.predictor:  # outcomes may have been applied meanwhile
-                    self._cache[text] = row
+    async def _score_pending(self, pending: dict[str, asyncio.Future[Floats]]) -> None:
+        """Score the pending texts of this loop until none is left."""
+        try:
+            while pending:
+                await self._score_batch(pending)
+        finally:
+            del self._pending[asyncio.get_running_loop()]
+
+    async def _score_batch(self, pending: dict[str, asyncio.Future[Floats]]) -> None:
+        """Score the first of the pending texts, as many as a batch has."""
+        batch = list(pending)[:BATCH_SIZE]
+        futures = [pending.pop(text) for text in batch]
+        predictor = self.predictor
+        try:
+            rows = await asyncio.to_thread(predictor.predict_with_tasks, batch)
+        except Exception as e:  # raised in the queries of this batch; the others are still scored
+            for future in futures:
                 if not future.done():
-                    future.set_result(row)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+                    future.set_exception(e)
+            return
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        for text, future, row in zip(batch, futures, rows, strict=True):
+            if predictor is self.predictor:  # outcomes may have been applied meanwhile
+                self._cache[text] = row
+            if not future.done():
+                future.set_result(row)
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
 
 
 def load_trained_scorer(folder: str | Path) -> TrainedScorer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,9 @@ def test_a_disk_that_is_full_is_one_line() -> None:
         pytest.skip("no /dev/full here")
     with pytest.raises(ConfigError, match="No space left"):
         write_file("/dev/full", b"{}")
+    with open("/dev/full", "wb") as full:
+        code = "from routemoa.cli import main; main()"
+        command = [sys.executable, "-c", code, "pool", "show"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device: make room" in done.stderr

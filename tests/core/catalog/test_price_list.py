@@ -233,6 +233,8 @@ def test_a_pool_file_sets_cached_written_and_request_prices() -> None:
     [
         ("cached_price = 0.1", "cached_price is part of a price; give input_price and output_price, too"),
         ("request_price = -1.0", "request_price = -1.0 is out of range; it is dollars per request"),
+        ("request_price = 1e308", "is dollars per request, from 0 to 1000000"),
+        ("latency = inf", "latency = inf is out of range"),
         ("listed = { input = 1.0 }", "unknown key 'listed'"),
         ('"-listed" = { input = 1.0 }', "unknown key '-listed'"),
         ('cache_control = "yes"', "cache_control: "),

@@ -92,8 +92,8 @@ def test_the_large_pool_has_its_own_published_constants(tmp_path: Path) -> None:
         (ONE + 'modalities = ["x"]', ["modalities[0]", '"audio", "file", "image" or "text"']),
         ("[modell]\n", ["modell", "did you mean 'model'"]),
         (ONE + ONE, ["[[model]] 2", "name 'a' is taken", "unique"]),
-        (ONE + "input_price = -1", ["input_price = -1", "at least 0"]),
-        (ONE + "output_price = -0.1", ["output_price = -0.1", "at least 0"]),
+        (ONE + "input_price = -1", ["input_price = -1", "from 0"]),
+        (ONE + "output_price = -0.1", ["output_price = -0.1", "from 0"]),
         (ONE + "prior = 1.5", ["prior = 1.5", "from 0 to 1"]),
         (ONE + "latency = nan", ["latency = nan"]),
         (ONE + 'input_price = "free"', ["input_price", "Expected"]),
@@ -247,7 +247,9 @@ def test_a_policy_file_is_a_mixture_table_a_pool_or_bare_keys() -> None:
     for text in ('fusion = "published-large"', '[mixture]\nfusion = "published-large"',
                  ONE + '[mixture]\nfusion = "published-large"'):  # fmt: skip
         assert parse_mixture(text, "policy.toml") == Mixture(fusion="published-large")
-    assert parse_mixture("", "policy.toml") == Mixture()
+    assert parse_mixture("", "policy.toml") == parse_mixture(ONE, "pool.toml") == Mixture()
+    with pytest.raises(ConfigError, match="a tuned policy; name it in another file"):
+        parse_mixture("[policy]\nquestions = 200", "policy.toml")
     assert parse_mixture('aggregator = "whoever"', "policy.toml").aggregator == "whoever"  # its pool is not known here
 
 

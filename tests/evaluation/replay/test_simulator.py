@@ -209,7 +209,13 @@ def test_methods_are_compared_on_the_questions_they_share() -> None:
     figures = summarize([*a, *b[:-1], failed, *c], 0)
     assert figures["methods"]["a"]["n"] == 6
     assert figures["methods"]["b"]["failed"] == 1
-    assert figures["paired"]["a|b"] == {"difference": 1.0, "ci95": [1.0, 1.0], "p": 0.0005, "n": 2}
+    assert figures["methods"]["a"]["ci95"] == pytest.approx([0.6097, 1.0], abs=1e-4), "six of six are not certain"
+    assert figures["paired"]["a|b"] == {
+        "difference": 1.0,
+        "ci95": [pytest.approx(0.3424, abs=1e-4), 1.0],
+        "p": 0.5,
+        "n": 2,
+    }
     assert "a|c" not in figures["paired"]
     assert summarize([*reversed(a), failed, *reversed(b[:-1]), *c], 0) == figures
 
@@ -282,7 +288,11 @@ def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: P
     for f in figures["methods"].values():
         assert set(f) >= {"accuracy", "ci95", "calls", "tokens", "cost", "latency", "n"}
         assert f["ci95"][0] <= f["accuracy"] <= f["ci95"][1]
-    assert set(figures["paired"]["routemoa|best-single"]) >= {"difference", "ci95", "p"}
+    over_best = figures["paired"]["routemoa|best-single"]
+    assert set(over_best) >= {"difference", "ci95", "p"}
+    assert figures["headroom"]["gains"]["routemoa"]["ci95"] == pytest.approx(over_best["ci95"]), (
+        "one gain, one interval"
+    )
     assert any("no aggregator writes" in note for note in figures["notes"])
     assert "routemoa over best-single" in done.output
 
@@ -290,7 +300,7 @@ def test_the_command_is_deterministic_and_its_json_has_the_public_keys(scorer: P
 def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
     test = write_records(tmp_path / "test.jsonl", make_records(5, 2))
     for methods, why in (
-        ("oracles", "'oracles' cannot be replayed"),
+        ("oracles", "'oracles' cannot be replayed; did you mean 'oracle'?"),
         ("self-moa", "records hold one of each"),
         ("single:z", "names no model here"),
     ):
@@ -306,6 +316,9 @@ def test_what_cannot_be_replayed_says_why(scorer: Path, tmp_path: Path) -> None:
     nothing = run("evaluate", bare, "--scorer", str(scorer))
     assert isinstance(nothing.exception, ConfigError)
     assert "no record holds an answer" in str(nothing.exception)
+    unmeasured = [replace(r, scores=dict.fromkeys(r.scores)) for r in make_records(5, 2)]
+    nothing = run("evaluate", write_records(tmp_path / "null.jsonl", unmeasured), "--scorer", str(scorer))
+    assert "nothing was measured" in str(nothing.exception)
 
 
 def test_a_folder_holds_all_that_a_report_needs(scorer: Path, tmp_path: Path) -> None:

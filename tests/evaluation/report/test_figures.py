@@ -229,6 +229,7 @@ def test_figures_read_well() -> None:
         "$1,234.50",
     ]
     assert [format_dollars(x, 4) for x in (1e-7, 0.0000248, 0.05)] == ["$0.0000001", "$0.0000248", "$0.05"]
+    assert format_dollars(float("inf")) == "$inf"
     assert [format_points(x) for x in (-0.00001, 0.0213, -0.2)] == ["+0.0", "+2.1", "−20.0"]
 
 

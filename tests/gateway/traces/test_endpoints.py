@@ -92,6 +92,8 @@ async def test_feedback_is_kept_with_the_trace(tmp_path: Path, caplog: pytest.Lo
         assert (await call(served, "POST", "/feedback", {"id": reply["id"], "thumb": "up"}, OTHER))[0] == 404
         status, error = await call(served, "POST", "/feedback", {"id": reply["id"], "thumb": "sideways"}, ACME)
         assert (status, error["error"]["param"]) == (400, "thumb")
+        status, error = await call(served, "POST", "/feedback", {"id": reply["id"], "labels": {"A": 1}}, ACME)
+        assert (status, error["error"]["param"]) == (400, "labels"), "a label that would teach nothing"
         gone = await served.connect(b"POST /v1/feedback HTTP/1.1\r\nContent-Length: 99\r\nx-api-key: sk-acme\r\n\r\n{")
         gone.writer.close()
         _, found = await call(served, "GET", f"/traces/{reply['id']}", headers=ACME)

@@ -401,12 +401,13 @@ async def test_why_nobody_answered() -> None:
     assert isinstance(why(desk, failures), AllModelsFailed)
     assert why(desk, failures[1:]) is desk.refusal
     assert isinstance(why(MeteredClient(Attempts()), []), AllModelsFailed)
+    assert "raise max_seconds" in str(why(MeteredClient(Attempts(), Limits(max_seconds=1e-9)), []))
 
 
 def why(desk: MeteredClient, failures: Sequence[Failure]) -> RouteMoAError:
     """The error of a query whose calls failed so."""
     run = Run(Query(()), desk)
-    run.emit(Selected(1, ()))
+    run.emit(Selected(1, ("a",)))
     for failure in failures:
         run.emit(ProposalFailed(1, failure))
     return run.no_answer()

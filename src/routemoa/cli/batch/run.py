@@ -20,6 +20,7 @@ from routemoa.cli.terminal.progress import StepProgress
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.clients.connect import connect
 from routemoa.core.errors import ConfigError
+from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.system.garbage_collection import spare_garbage_collection
 from routemoa.datasets.collector import Estimate
@@ -219,7 +220,7 @@ def open_batch(options: BatchOptions) -> Iterator[Batch]:
     pool.require_keys()
     require_prices(pool, options.max_cost)
     if options.method is not None and options.method not in list_names(pool):
-        raise ConfigError(f"--method: '{options.method}' is unknown; known: {', '.join(list_names(pool))}")
+        raise ConfigError(f"--method: '{options.method}' is unknown; {suggest_name(options.method, list_names(pool))}")
     inputs = InputFiles(tuple(list_input_files(options.source)))
     folder = Path(options.out)
     check = InputCheck(_row_rules(options, pool))

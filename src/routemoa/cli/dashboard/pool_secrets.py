@@ -1,4 +1,4 @@
-"""Secrets in the text of a pool file: they are not shown, not written anew, and stay where they are. Pure.
+"""Secrets in the text of a pool file: they are not shown, not written again, and stay where they are. Pure.
 
 Keys belong into the environment. A file may hold some all the same: in headers, in a URL, in parameters, in a comment.
 """

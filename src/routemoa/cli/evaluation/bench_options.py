@@ -10,6 +10,7 @@ from typing import Literal
 from routemoa.cli.options import load_pool, say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.core.errors import ConfigError
+from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.types import ModelSpec
 from routemoa.datasets.questions import Question, name_task
@@ -103,7 +104,7 @@ def _parse_methods(names: str, pool: Pool) -> tuple[str, ...]:
     known = live_method_names(pool)
     methods = tuple(dict.fromkeys(n.strip() for n in names.split(",") if n.strip()))
     if unknown := [n for n in methods if n not in known]:
-        raise ConfigError(f"--methods: '{unknown[0]}' is unknown; known: {', '.join(known)}")
+        raise ConfigError(f"--methods: '{unknown[0]}' is unknown; {suggest_name(unknown[0], known)}")
     if not methods:
         raise ConfigError("--methods: name at least one")
     return methods
@@ -123,7 +124,7 @@ def _load_questions(options: BenchOptions) -> list[Question]:
 def _find_judge(name: str | None, pool: Pool, questions: Sequence[Question]) -> ModelSpec | None:
     """Return the model that compares answers, or None. Raises ConfigError."""
     if name is not None and name not in pool:
-        raise ConfigError(f"--judge: '{name}' is no model of the pool; it has {', '.join(m.name for m in pool)}")
+        raise ConfigError(f"--judge: '{name}' is no model of the pool; {suggest_name(name, (m.name for m in pool))}")
     if name is None and any(q.grader == "judge" for q in questions):
         raise ConfigError("some questions are graded by a judge; name a model of the pool with --judge")
     return None if name is None else pool[name]

@@ -23,6 +23,7 @@ from routemoa.cli.terminal.working import show_working
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
 from routemoa.datasets.records import read_records
+from routemoa.evaluation.formatting import format_points
 from routemoa.evaluation.outcomes import OUTCOMES, Outcome, Run, save_run
 from routemoa.evaluation.replay.methods import METHODS, ROUTERS
 from routemoa.evaluation.replay.study import compute_figures, parse_methods, prepare_replay, warn_of_dominance
@@ -194,9 +195,8 @@ def _print_figures(results: Mapping[str, Any]) -> None:
     for pair, f in results["paired"].items():
         ours, _, other = pair.partition("|")
         if ours == "routemoa":
-            low, high = f["ci95"]
-            interval = f"({100 * low:+.1f} to {100 * high:+.1f})"
-            print_line(f"routemoa over {other}: {100 * f['difference']:+.1f} points {interval}, p {f['p']:.3f}")
+            difference, low, high = map(format_points, (f["difference"], *f["ci95"]))
+            print_line(f"routemoa over {other}: {difference} points ({low} to {high}), p {f['p']:.3f}")
     _print_savings(results)
     if priced := results.get("priced"):
         print_line(f"\namong the {counted(len(priced['models']), 'model')} whose price is known:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Literal, get_args
+from typing import Literal
 
 from msgspec import Struct
 
@@ -56,7 +56,6 @@ PRESETS: Mapping[PresetName, Preset] = {
     "balanced": Preset(6.0, 4, "balanced", 1, 40.0),
     "best": Preset(40.0, 3, "quality", 0, 500.0),
 }
-PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
 LEAST = 3
 """A pool has at least as many models, if that can be, and a pool on this machine alone not more."""
 MOST = 5

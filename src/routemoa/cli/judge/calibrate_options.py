@@ -10,6 +10,7 @@ from routemoa.cli.options import say
 from routemoa.cli.terminal.confirm import require_prices
 from routemoa.cli.terminal.files import check_writable, check_writable_folder
 from routemoa.core.errors import ConfigError
+from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.text.plural import counted
 from routemoa.core.types import ModelSpec
@@ -132,11 +133,11 @@ def check_options(options: CalibrateOptions) -> Calibration:
 
 def _find_judge(options: CalibrateOptions, pool: Pool) -> ModelSpec | None:
     """Return the model that compares answers, or None where people do. Raises ConfigError."""
-    names = ", ".join(m.name for m in pool)
+    names = [m.name for m in pool]
     if options.judge is not None and options.judge not in pool:
-        raise ConfigError(f"--judge: '{options.judge}' is no model of the pool; it has {names}")
+        raise ConfigError(f"--judge: '{options.judge}' is no model of the pool; {suggest_name(options.judge, names)}")
     if options.judge is None and options.labels is None:
-        raise ConfigError(f"name what compares the answers: --judge MODEL (of {names}), or --labels FILE")
+        raise ConfigError(f"name what compares the answers: --judge MODEL (of {', '.join(names)}), or --labels FILE")
     return None if options.judge is None else pool[options.judge]
 
 
@@ -146,7 +147,7 @@ def _choose_policies(options: CalibrateOptions, pool: Pool) -> tuple[tuple[str, 
 
     policies = tuple(dict.fromkeys(p.strip() for p in options.policies.split(",") if p.strip()))
     if unknown := [p for p in policies if p not in POLICIES]:
-        raise ConfigError(f"--policies: '{unknown[0]}' is unknown; known: {', '.join(POLICIES)}")
+        raise ConfigError(f"--policies: '{unknown[0]}' is unknown; {suggest_name(unknown[0], POLICIES)}")
     if pool.mixture.published:
         raise ConfigError(f'{pool.source}: fusion = "{pool.mixture.fusion}" has no policies for open questions')
     if len(pool) < 2:

@@ -219,6 +219,8 @@ def replay(traces: str, policy: str | None, as_json: bool) -> None:
     if replayed and not as_json:
         _print_summary(replayed)
     errors.raise_if_any()
+    if not replayed:
+        raise ConfigError(f"{traces}: no trace in it; such lines are made by  routemoa ask --json QUESTION")
 
 
 def _shorten(text: str) -> str:

@@ -32,7 +32,6 @@ MAGIC = (
     (b"\x93NUMPY", "binary", "a NumPy array"),
 )
 """First bytes, kind and description of binary files."""
-ONE_OBJECT = "one JSON object over several lines"
 OBJECTS = (
     ({"trace"}, "traces", "traces"),
     ({"scores", "query"}, "records", "records"),
@@ -151,10 +150,8 @@ def _detect_object(first: str, rest: str) -> tuple[str, str]:
         return "python", "Python dictionaries, with ' where JSON has \""
     if first == "{" or rest.startswith((" ", "\t", '"')):
         found = _name_object(_decode_object(f"{first}\n{rest}") or {})
-        return (
-            "json object",
-            f"{found[1]}, one JSON object over several lines" if found else "one JSON object over several lines",
-        )
+        what = "one JSON object over several lines"
+        return "json object", f"{found[1]}, {what}" if found else what
     return "json lines", "JSON lines"
 
 

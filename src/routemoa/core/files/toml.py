@@ -37,12 +37,12 @@ MESSAGES = {"Object missing required field": "missing key", "Object contains unk
 
 
 def check_range(where: str, value: float | None, low: float, high: float | None, unit: str) -> None:
-    """Check that a value is within its bounds; None passes. `where` ends in the key.
+    """Check that a value is within its bounds; None passes. `where` ends in the key; infinity is never within.
 
     Raises:
         ConfigError: it is not.
     """
-    if value is not None and not (low <= value <= (float("inf") if high is None else high)):
+    if value is not None and not (low <= value < float("inf") and (high is None or value <= high)):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{where} = {value} is out of range; it is {unit}, {bounds}, or left out")
 

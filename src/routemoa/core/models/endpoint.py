@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-__all__ = ["PRICE_KEYS", "Endpoint", "mark_far"]
+__all__ = ["MAX_PRICE", "PRICE_KEYS", "Endpoint", "mark_far"]
 
 PRICE_KEYS = ("input_price", "output_price", "cached_price", "cache_write_price", "request_price")
+MAX_PRICE = 1_000_000
+"""No price is higher, in dollars per million tokens or per request: a slip of the pen must not fill the ledger."""
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

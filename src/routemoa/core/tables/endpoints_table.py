@@ -12,7 +12,7 @@ import msgspec
 from routemoa.core.catalog.providers import describe_missing_key, expand_endpoint
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import check_range, parse_table
-from routemoa.core.models.endpoint import PRICE_KEYS, Endpoint
+from routemoa.core.models.endpoint import MAX_PRICE, PRICE_KEYS, Endpoint
 
 __all__ = ["REGION_VARIABLE", "find_missing_keys", "read_endpoints"]
 
@@ -67,7 +67,7 @@ def _read_endpoint(item: Any, number: int, where: str, env: Mapping[str, str]) -
             f"{where}: weight = {endpoint.weight} is out of range; it is a share, more than 0, or left out"
         )
     for key in PRICE_KEYS:
-        check_range(f"{where}: {key}", getattr(endpoint, key), 0, None, "dollars")
+        check_range(f"{where}: {key}", getattr(endpoint, key), 0, MAX_PRICE, "dollars")
     prices = [key for key in PRICE_KEYS if getattr(endpoint, key) is not None]
     if prices and (endpoint.input_price is None or endpoint.output_price is None):
         raise ConfigError(f"{where}: {prices[0]} is part of a price; give input_price and output_price, too")

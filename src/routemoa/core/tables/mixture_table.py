@@ -157,7 +157,10 @@ MIXTURE_RANGES = (
 def parse_mixture(text: str, source: str) -> Mixture:
     """Read the `[mixture]` table of a policy or pool file, or a file of its keys alone. Raises ConfigError."""
     table = load_toml(text, source)
-    return parse_mixture_table(table.get("mixture", table), [], f"{source}: [mixture]")
+    if isinstance(table.get("policy"), dict):
+        raise ConfigError(f'{source}: a tuned policy; name it in another file:  [mixture]  policy = "{source}"')
+    bare = {} if "model" in table else table  # a pool file without the table has the defaults
+    return parse_mixture_table(table.get("mixture", bare), [], f"{source}: [mixture]")
 
 
 def parse_mixture_table(table: Any, models: list[ModelSpec], where: str) -> Mixture:

@@ -11,7 +11,7 @@ import msgspec
 from routemoa.core.catalog.providers import describe_missing_key, expand_endpoint
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import check_range, parse_table
-from routemoa.core.models.endpoint import Endpoint, mark_far
+from routemoa.core.models.endpoint import MAX_PRICE, Endpoint, mark_far
 from routemoa.core.models.model_spec import ModelSpec
 from routemoa.core.models.patience import check_patience
 from routemoa.core.tables.candidates import expand_candidates
@@ -22,11 +22,11 @@ __all__ = ["METHODS", "Absence", "Members", "parse_models", "place_models"]
 METHODS = ("routemoa", "moa", "smoa", "self-moa", "best-single", "random", "cascade")
 """The methods that use the whole pool (routemoa.mixture.method_registry builds them); no model may have such a name."""
 MODEL_RANGES = (
-    ("input_price", 0, None, "dollars per million tokens"),
-    ("output_price", 0, None, "dollars per million tokens"),
-    ("cached_price", 0, None, "dollars per million tokens"),
-    ("cache_write_price", 0, None, "dollars per million tokens"),
-    ("request_price", 0, None, "dollars per request"),
+    ("input_price", 0, MAX_PRICE, "dollars per million tokens"),
+    ("output_price", 0, MAX_PRICE, "dollars per million tokens"),
+    ("cached_price", 0, MAX_PRICE, "dollars per million tokens"),
+    ("cache_write_price", 0, MAX_PRICE, "dollars per million tokens"),
+    ("request_price", 0, MAX_PRICE, "dollars per request"),
     ("context", 1, None, "tokens"),
     ("latency", 0, None, "seconds"),
     ("prior", 0, 1, "a probability"),

@@ -62,8 +62,8 @@ def check_tenant(tenant: Tenant, where: str) -> None:
     """Check a tenant's budget and rates. Raises ConfigError."""
     _check_limits(tenant.limits, where)
     for key in ("requests_per_minute", "tokens_per_minute", "concurrent_streams"):
-        check_range(f"{where}: {key}", value := getattr(tenant, key), 1, None, "a whole number")
-        _check_size(f"{where}: {key}", value)
+        _check_size(f"{where}: {key}", value := getattr(tenant, key))
+        check_range(f"{where}: {key}", value, 1, None, "a whole number")
 
 
 def check_tenant_names(tenant: Tenant, models: Collection[str] | None, methods: Collection[str], where: str) -> None:
@@ -91,8 +91,8 @@ def check_tenant_names(tenant: Tenant, models: Collection[str] | None, methods: 
 def _check_limits(limits: SpendingLimits, where: str) -> None:
     for key in limits.__struct_fields__:
         value = getattr(limits, key)
-        check_range(f"{where}: {key}", value, 0, None, "dollars")
         _check_size(f"{where}: {key}", value)
+        check_range(f"{where}: {key}", value, 0, None, "dollars")
 
 
 def _check_size(where: str, value: float | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.files.toml import suggest_name
 from routemoa.core.system.task_engine import LocalEngine, TaskEngine
 from routemoa.core.text.plural import counted
 from routemoa.core.types import Scores
@@ -52,16 +53,16 @@ def parse_methods(methods: str, models: Iterable[str] = ()) -> list[str]:
         ConfigError: a method cannot be replayed.
     """
     names = [name for part in methods.split(",") if (name := part.strip()) not in ("", NO_AGGREGATOR)]
-    known = list(models)
+    known = [f"single:{model}" for model in models]
     for name in names:
         if name == "self-moa":
             raise ConfigError("--methods: 'self-moa' draws several answers of one model, and records hold one of each")
         if name.startswith("single:"):
-            if known and name.removeprefix("single:") not in known:
-                raise ConfigError(f"--methods: '{name}' names no model here; known: {', '.join(known)}")
+            if known and name not in known:
+                raise ConfigError(f"--methods: '{name}' names no model here; {suggest_name(name, known)}")
         elif name not in (*METHODS, *ROUTERS):
-            listed = ", ".join((*METHODS, *ROUTERS))
-            raise ConfigError(f"--methods: '{name}' cannot be replayed; known: {listed}, single:NAME")
+            hint = suggest_name(name, (*METHODS, *ROUTERS, "single:NAME"))
+            raise ConfigError(f"--methods: '{name}' cannot be replayed; {hint}")
     return list(dict.fromkeys([*names, *ROUTERS, *ALWAYS]))
 
 
@@ -85,8 +86,11 @@ def prepare_replay(
         keep_texts: keep questions and answers in the outcomes.
 
     Raises:
-        ConfigError: the scorer or the policy cannot be read, or no record holds an answer of a model of the scorer.
+        ConfigError: the scorer or the policy cannot be read, no record holds an answer of a model of the scorer, or
+            none has a score.
     """
+    if records and all(score is None for record in records for score in record.scores.values()):
+        raise ConfigError("every score of the records is null: nothing was measured")
     predictor, chosen = load_trained_scorer(scorer).predictor, read_manifest(scorer)["chosen"]
     usable = [r for r in records if r.responses]
     members = tuple(m for m in predictor.models if any((r.responses or {}).get(m) for r in usable))
@@ -136,7 +140,8 @@ def _apply_routers(
 
 def _measure_headroom(replay: Replay, outcomes: Sequence[Outcome], seed: int) -> dict[str, Any] | None:
     """Measure 1 - beta among the members, and what each router gains."""
-    records = [question.record for question in replay.questions]
+    # in the order of `summarize`, so that the same gain has the same bootstrap interval there and here
+    records = sorted((question.record for question in replay.questions), key=lambda r: (r.task, r.id))
     scores: list[Scores] = [{m: r.scores.get(m) for m in replay.members} for r in records]
     measured = [o for o in outcomes if o.method in ("routemoa", *ROUTERS) and o.seed == seed]
     right = {(o.method, o.task, o.id): o.right for o in measured}

@@ -16,7 +16,7 @@ from routemoa.gateway.errors import HttpError
 from routemoa.gateway.http_exchange.connection import read_json_object
 from routemoa.gateway.http_exchange.json_response import json_response
 from routemoa.gateway.http_exchange.response_ids import bare_id
-from routemoa.gateway.traces.feedback import parse_feedback, remove_feedback_texts
+from routemoa.gateway.traces.feedback import check_labels, parse_feedback, remove_feedback_texts
 from routemoa.gateway.traces.lookup import TraceLookup
 from routemoa.ledger.trace_store.traces import StoredTrace
 
@@ -55,6 +55,8 @@ class TraceEndpoints:
         if self._kept.store is not None and not self._kept.store.settings.texts:
             feedback = remove_feedback_texts(feedback)
         tenant = Caller(request.scope).name
+        if feedback.labels and (found := await self._kept.find(bare_id(id_), tenant)) is not None:
+            check_labels(feedback.labels, found.answer.trace.prior)
         if not await self._kept.add_feedback(bare_id(id_), tenant, feedback):
             raise HttpError(404, NOT_KEPT.format(id=id_[:64]), param="id", code="trace_not_found")
         return json_response({"object": "feedback", "id": id_, "feedback": msgspec.to_builtins(feedback)})

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from routemoa.core.errors import QueryError
+from routemoa.core.files.toml import suggest_name
 from routemoa.ledger.trace_store.traces import GRADERS, Feedback
 
-__all__ = ["FEEDBACK_SCHEMA", "parse_feedback", "remove_feedback_texts"]
+__all__ = ["FEEDBACK_SCHEMA", "check_labels", "parse_feedback", "remove_feedback_texts"]
 
 FIELDS = ("id", "thumb", "score", "expected", "grader", "labels", "comment")
 THUMBS = {"up": 1.0, "down": 0.0}
@@ -57,6 +58,18 @@ def parse_feedback(body: Mapping[str, Any]) -> tuple[str, Feedback]:
     if feedback.grader is not None and feedback.expected is None:
         raise QueryError("'grader' says how answers are compared with 'expected', which is missing", "expected")
     return id_, feedback
+
+
+def check_labels(labels: Iterable[str], members: Iterable[str]) -> None:
+    """Check that labels name members of the pool that answered; nothing is checked where no member is known.
+
+    Raises:
+        QueryError: one names none, so that nothing would be learned from it.
+    """
+    members = list(members)
+    for name in labels:
+        if members and name not in members:
+            raise QueryError(f"'labels': there is no member '{name[:100]}'; {suggest_name(name, members)}", "labels")
 
 
 def remove_feedback_texts(feedback: Feedback) -> Feedback:

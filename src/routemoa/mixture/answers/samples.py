@@ -1,4 +1,4 @@
-"""Several answers of one model to a question, each drawn anew. Pure."""
+"""Several answers of one model to a question, each a sample of its own. Pure."""
 
 from __future__ import annotations
 

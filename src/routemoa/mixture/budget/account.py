@@ -37,8 +37,10 @@ DEFAULT_OUTPUT_TOKENS = 4096
 provider accepts as `max_tokens`."""
 MIN_OUTPUT_TOKENS = 64
 """No answer is asked for that may not be at least so long, unless its own limit is lower."""
-USUAL_TOKENS = 256.0
-"""Of an answer, where nothing was measured."""
+COMFORTABLE_TOKENS = 512
+"""Room for an answer, where nothing was measured."""
+COMFORTABLE_FACTOR = 2.0
+"""Times the usual length of an answer: room for it."""
 FRAME_TOKENS = 16
 """What a chat template puts around a message, generously."""
 ROUNDING = 1e-12
@@ -210,8 +212,8 @@ def _affordable_tokens(remaining: Remaining, model: ModelSpec, prompt: int, want
 
 
 def comfortable_tokens(usual: float | None) -> int:
-    """Return the tokens that an answer is given before a model is left out for want of them: twice the usual ones."""
-    return round(2.0 * (USUAL_TOKENS if usual is None else usual))
+    """Return the tokens that an answer is given before a model is left out for want of them."""
+    return COMFORTABLE_TOKENS if usual is None else round(COMFORTABLE_FACTOR * usual)
 
 
 def max_prompt_tokens(model: ModelSpec, request: Request) -> int:

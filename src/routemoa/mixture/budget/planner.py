@@ -27,6 +27,10 @@ __all__ = ["BudgetedPlan", "Resources", "layer_time_limit", "plan_within_budget"
 
 WRITING_SHARE = 0.4
 """Of the time left: kept for an aggregator whose usual time is unknown."""
+MAX_WRITING_SHARE = 0.5
+"""Of the time left: the most that is kept for an aggregator, however long it usually takes."""
+WRITING_MARGIN = 1.2
+"""Times the usual time of an aggregator: what is kept for it."""
 LAYER_SHARE = 0.75
 """Of the time left: a layer that needs no aggregator, while another layer could follow."""
 LATE_SHARE = 0.5
@@ -228,7 +232,8 @@ def layer_time_limit(left: float, limit: float, writing: float | None, *, writer
         others: whether another layer could follow.
     """
     if writer:
-        return left - min(WRITING_SHARE * left if writing is None else 1.2 * writing, 0.5 * left)
+        kept = WRITING_SHARE * left if writing is None else WRITING_MARGIN * writing
+        return left - min(kept, MAX_WRITING_SHARE * left)
     if others and left > LATE_SHARE * limit:
         return LAYER_SHARE * left
     return left

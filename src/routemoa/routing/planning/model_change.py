@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking
-from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec, Query
+from routemoa.core.types import CHARACTERS_PER_TOKEN, USUAL_TOKENS, ModelSpec, Query
 from routemoa.routing.latency import CallEstimates
-from routemoa.routing.planning.ranking import USUAL_TOKENS, call_penalty
+from routemoa.routing.planning.ranking import call_penalty
 
 __all__ = ["KEPT", "LostCache", "find_lost_cache", "keep_writer"]
 
@@ -36,7 +36,7 @@ class LostCache(Struct, frozen=True):
     writer: str
     """The model that wrote the last answer."""
     prices: Mapping[str, float]
-    """Model -> what reading the conversation anew costs; 0 for those that have read it."""
+    """Model -> what reading the conversation again costs; 0 for those that have read it."""
     savings: Mapping[str, float]
     """Model -> what its call costs less than the writer's, had neither read the conversation; 0 where it costs more."""
 

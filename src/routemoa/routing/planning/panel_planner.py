@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking, Trace
-from routemoa.core.types import ModelSpec, Scores
+from routemoa.core.types import USUAL_TOKENS, ModelSpec, Scores
 from routemoa.judging.expected_gains import MAX_LOOKAHEAD, expected_gains
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, probability_any_right
 from routemoa.routing.decision import failed_models, skipped_models
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.planning.model_change import LostCache, keep_writer
-from routemoa.routing.planning.ranking import USUAL_TOKENS, RankingOptions, call_penalty, rank_models
+from routemoa.routing.planning.ranking import RankingOptions, call_penalty, rank_models
 from routemoa.routing.state import PanelState, TraceReader
 
 __all__ = ["ExpectedGain", "Outlook", "Panel", "PanelPlanner", "call_penalties"]
@@ -156,8 +156,8 @@ class PanelPlanner(Struct, frozen=True):
         if not self.penalties:
             return self._call_price(1.0 - posterior.leader_probability)
         lost = self.lost_cache
-        anew = 0.0 if lost is None else sum(lost.prices.get(m, 0.0) for m in models)
-        return (sum(self.penalties[m] for m in models) + anew) / len(models)
+        rereading = 0.0 if lost is None else sum(lost.prices.get(m, 0.0) for m in models)
+        return (sum(self.penalties[m] for m in models) + rereading) / len(models)
 
     def _call_price(self, risk: float) -> float:
         """Return what a call has to add where the user sets no rates: a share of the risk of a wrong answer."""

@@ -15,10 +15,7 @@ from routemoa.core.trace import RankedModel, Ranking
 from routemoa.core.types import ModelSpec
 from routemoa.judging.published_fusion import impute_missing
 
-__all__ = ["USUAL_TOKENS", "RankingOptions", "call_penalty", "rank_models", "select_models"]
-
-USUAL_TOKENS = 300.0
-"""Tokens of an answer, where none was measured."""
+__all__ = ["RankingOptions", "call_penalty", "rank_models", "select_models"]
 
 POINT = 0.01
 """A percentage point of probability, which the user's rates are about."""

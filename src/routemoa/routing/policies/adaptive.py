@@ -113,8 +113,8 @@ class AdaptivePolicy(Struct, frozen=True):
         return self._make_planner(self.judge_model, CallEstimates()).reader.read_panel(trace)
 
     def _fit_to(self, query: Query) -> AdaptivePolicy:
-        """Return the policy as it is for a query: with the trade-off that it asks for, and of one with tools, with a
-        panel that is smaller and sure sooner."""
+        """Return the policy for a query: with its own trade-off and, where it offers tools, a smaller panel that is
+        sure sooner."""
         prefer = self.mixture.prefer if query.prefer is None else query.prefer
         mixture = self.mixture if prefer == self.mixture.prefer else replace(self.mixture, prefer=prefer)
         mixture = mixture if query.tools is None else mix_calls(mixture)
@@ -191,6 +191,7 @@ class AdaptivePolicy(Struct, frozen=True):
     def _stop_reason(
         self, trace: Trace, state: PanelState, candidates: Sequence[str], gain: ExpectedGain
     ) -> StopReason | None:
+        """Return why the loop ends, None where it goes on; an ablation replaces this."""
         return adaptive_stop(trace, state, candidates, gain, self.mixture)
 
     def _stop(self, state: PanelState, outlook: Outlook, reason: StopReason) -> Decision:

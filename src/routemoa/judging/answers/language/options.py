@@ -113,7 +113,6 @@ def _make_reader(label: str, glued: str = "(?!)", small: str = "(?!)") -> Option
 _LETTERS = _make_reader("[A-Z]", "[A-K]{2,8}", "[a-j]")
 _DIGITS = _make_reader(r"\d{1,2}")
 _OTHERS = _make_reader(r"[^\W\da-zA-ZÀ-ÿ_]")  # Б, ب, ख, ウ, 나, 甲
-READERS = (_LETTERS, _DIGITS, _OTHERS)
 
 
 def get_reader(label: str) -> OptionReader:
