@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -205,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode, so each start finds it
     watch = Watch(worker_seconds=options.worker_seconds)
     results: dict[str, Any] = {"rows": options.rows, "engine": options.engine, "machine": platform.platform()}
     results["missed"] = []

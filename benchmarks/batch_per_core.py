@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode, so each start finds it
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ROUTEMOA_STORE"] = str(Path(folder) / "store.db")
         results = asyncio.run(measure(options, Path(folder)))

@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 import pytest
 
 import routemoa
+from routemoa.core.text.late_pattern import LatePattern
 
 SRC = Path(routemoa.__file__).parent
 METHODS = ("search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 MATCHING = {"match", "fullmatch"}
-CALLS = {f"re.{method}": method for method in ("compile", *METHODS)}
+CALLS = {f"re.{method}": method for method in ("compile", *METHODS)} | {"compile_late": "compile"}
 FLAGS_PLACE = {"compile": 1, "split": 3, "sub": 4, "subn": 4}
 """The position of the flags in a call of `re`, where it is not the third."""
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -48,6 +49,7 @@ UNREAD = {
     "clients/protocol/dialect_learning.py::_refused_choice": "the value that was sent, escaped",
     "clients/model_lists/reply.py::_is_chat": "a pattern of providers.toml, each of which is tried",
     "core/catalog/price_list.py::_matches_endpoint": "a pattern of genai-prices on the address of a pool's endpoint",
+    "core/text/late_pattern.py::__getattr__": "what calls of compile_late give it is read there",
     "judging/answers/language/languages.py::_verbal": "its results are held by the module",
     "judging/answers/language/options.py::_make_reader": "its results are held by the module",
     "judging/answers/language/sentences.py::_compile_statement": "its results are held by the module",
@@ -95,8 +97,8 @@ HOSTILE = {length: [fill(shape, length) for shape in shapes()] for length in (16
 
 def inside(value: Any, depth: int = 0) -> Iterator[re.Pattern[Any]]:
     """Every pattern in a value or in the containers in it."""
-    if isinstance(value, re.Pattern):
-        yield value
+    if isinstance(value, re.Pattern | LatePattern):
+        yield re.compile(value.pattern, value.flags)
     elif isinstance(value, dict | tuple | list | set | frozenset) and depth < 4 and not hasattr(value, "_asdict"):
         for one in value.values() if isinstance(value, dict) else value:
             yield from inside(one, depth + 1)
@@ -133,7 +135,9 @@ def evaluate(call: ast.Call, method: str, names: dict[str, Any]) -> re.Pattern[A
         values = [eval(ast.unparse(one), {**names}) for one in (call.args[0], flags)]
     except NameError:
         return None
-    return values[0] if isinstance(values[0], re.Pattern) else re.compile(*values)
+    if isinstance(pattern := values[0], re.Pattern | LatePattern):
+        return re.compile(pattern.pattern, pattern.flags)
+    return re.compile(*values)
 
 
 def find_calls(

@@ -61,9 +61,10 @@ async def _serve_until_stopped(
 ) -> bool:
     """See `run_server`."""
     from routemoa.cli.dashboard.operations import DashboardOperations
+    from routemoa.core.system.garbage_collection import spare_garbage_collection
     from routemoa.gateway.background_learning import learning_beside
     from routemoa.gateway.lifecycle.server import Server
-    from routemoa.gateway.lifecycle.startup import is_loopback, open_gateway, spare_garbage_collection
+    from routemoa.gateway.lifecycle.startup import is_loopback, open_gateway
 
     path, shared = options.path, None if link is None else link.shared
     opening = open_gateway(

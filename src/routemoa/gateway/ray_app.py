@@ -22,16 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.system.garbage_collection import spare_garbage_collection
 from routemoa.gateway.background_learning import learning_beside
 from routemoa.gateway.guards.descriptors import raise_limit
 from routemoa.gateway.guards.request_ids import REQUEST_ID
-from routemoa.gateway.lifecycle.startup import (
-    find_access,
-    is_loopback,
-    open_gateway,
-    set_up_log,
-    spare_garbage_collection,
-)
+from routemoa.gateway.lifecycle.startup import find_access, is_loopback, open_gateway, set_up_log
 from routemoa.ledger import StoreLocation, find_store
 
 if TYPE_CHECKING:  # it needs POSIX

@@ -22,6 +22,7 @@ from routemoa.clients.connect import connect
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import Pool
+from routemoa.core.system.garbage_collection import spare_garbage_collection
 from routemoa.datasets.collector import Estimate
 from routemoa.datasets.input_files import list_input_files
 from routemoa.datasets.input_rows import InputFiles
@@ -121,6 +122,7 @@ class Batch:
             if (store := open_ledger()) is not None:
                 stack.push_async_callback(store.aclose)
             await load_local_models(pool, client, progress.print_line)
+            spare_garbage_collection()
             before = self.report.cost
 
             def show(result: RowResult) -> None:

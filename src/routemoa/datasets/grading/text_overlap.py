@@ -8,13 +8,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from routemoa.core.text.late_pattern import compile_late
+
 __all__ = ["contains_words", "parse_references", "rouge_l", "token_f1", "tokenize"]
 
 UNSPACED = r"\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # scripts that put no space between words
-_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-_JOINED = re.compile(r"(?<=\w)['’](?=\w)|(?<=\d),(?=\d{3}(?!\d))|(?<=\b\w)\.(?=\w\b)")  # don't, 1,000, U.S.
-_UNBOUND_START = re.compile(rf"[{UNSPACED}\W]")
-_UNBOUND_END = re.compile(rf"[{UNSPACED}\W]$")
+_TOKEN = compile_late(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_JOINED = compile_late(r"(?<=\w)['’](?=\w)|(?<=\d),(?=\d{3}(?!\d))|(?<=\b\w)\.(?=\w\b)")  # don't, 1,000, U.S.
+_UNBOUND_START = compile_late(rf"[{UNSPACED}\W]")
+_UNBOUND_END = compile_late(rf"[{UNSPACED}\W]$")
 _ARTICLES = frozenset(("a", "an", "the"))
 
 

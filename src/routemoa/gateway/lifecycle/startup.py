@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable
@@ -31,11 +30,9 @@ from routemoa.ledger.trace_store.traces import TraceStore, read_traces, traces_p
 if TYPE_CHECKING:  # it needs POSIX
     from routemoa.gateway.workers.shared_state import SharedState
 
-__all__ = ["Access", "Gateway", "find_access", "is_loopback", "open_gateway", "set_up_log", "spare_garbage_collection"]
+__all__ = ["Access", "Gateway", "find_access", "is_loopback", "open_gateway", "set_up_log"]
 
 RECALLED_TRACES = 256
-GC_THRESHOLDS = (10_000, 20, 20)
-"""Of Python's three generations; 700, 10 and 10 by default."""
 
 
 class Access(NamedTuple):
@@ -147,13 +144,6 @@ def set_up_log(*, redact: bool, as_json: bool = False, verbose: bool = False, wo
     handler.addFilter(RepeatFilter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger(REQUEST_LOGGER).setLevel(logging.INFO if verbose else logging.WARNING)
-
-
-def spare_garbage_collection() -> None:
-    """Look for cycles less often, and never among what is there at the start: it took 7 % of a request's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def is_loopback(host: str) -> bool:

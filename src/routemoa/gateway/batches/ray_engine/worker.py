@@ -17,6 +17,7 @@ from msgspec import Struct
 from routemoa.clients.connect import connect
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder
+from routemoa.core.system.garbage_collection import spare_garbage_collection
 from routemoa.datasets.input_rows import InputRow
 from routemoa.gateway.batches.jobs.answering import RowAnswerer
 from routemoa.gateway.batches.jobs.job_client import JobClient
@@ -139,6 +140,7 @@ class RowWorker:
                 has_rates = options.calls_per_minute or options.tokens_per_minute
                 wait = self._keeper.wait.remote if has_rates else None
                 self._rows = OpenRows(self._settings.rows, self._connect().answer, wait, self._forget)
+                spare_garbage_collection(collects=False)
         return self._rows
 
     def _forget(self, row: int) -> None:

@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-import re
+from routemoa.core.text.late_pattern import compile_late
 
 __all__ = ["is_calendar_name", "read_calendar_name"]
 
@@ -51,9 +51,9 @@ def _read_names(table: str) -> dict[str, str]:
 
 WEEKDAYS, MONTHS = _read_names(_WEEKDAYS), _read_names(_MONTHS)
 NAMES = WEEKDAYS | MONTHS
-_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*+")
-_JOINED_NAME = re.compile("|".join(sorted((n for n in NAMES if n[0] >= FIRST_JOINED), key=len, reverse=True)))
-_ELSEWHERE = re.compile(
+_WORD = compile_late(r"[^\W_]+(?:-[^\W_]+)*+")
+_JOINED_NAME = compile_late("|".join(sorted((n for n in NAMES if n[0] >= FIRST_JOINED), key=len, reverse=True)))
+_ELSEWHERE = compile_late(
     r"(?<![^\W_])(?:before|after|until|till|since|not|no|never|later|earlier|tomorrow|yesterday|if|vor|nach|bis|seit"
     r"|nicht|kein\w{0,2}|morgen|gestern|wenn|avant|après|depuis|pas|demain|hier|antes|despu[ée]s|hasta|desde|mañana"
     r"|ayer|depois|até|n[ãa]o|amanhã|ontem|prima|dopo|fino|non|domani|ieri|до|после|не|завтра|вчера|если)(?![^\W_])"
@@ -61,8 +61,8 @@ _ELSEWHERE = re.compile(
     r"|قبل|بعد|ليس|حتى|غدا|أمس|पहले|बाद|नहीं|तक|कल"
 )
 """Words with which a text may name another day than the one that it means."""
-_AT_END = re.compile(r"(?:\s(?:है|में|को)){0,3}+[\s।.!]*+$")
-_DIGIT = re.compile(r"\d")
+_AT_END = compile_late(r"(?:\s(?:है|में|को)){0,3}+[\s।.!]*+$")
+_DIGIT = compile_late(r"\d")
 
 
 def is_calendar_name(text: str) -> bool:

@@ -10,6 +10,7 @@ import re
 import warnings
 from typing import NamedTuple
 
+from routemoa.core.text.late_pattern import compile_late
 from routemoa.judging.answers.language.languages import CORRECTION, find_first_lead_in, find_lead_ins, strip_frame
 from routemoa.judging.answers.language.numerals import unify_characters
 
@@ -35,31 +36,31 @@ MAX_STATEMENTS = 50
 MAX_HEAD, MAX_TAIL = 8_000, 56_000
 """Characters at the beginning and the end of an answer that are read: its result stands in one of them."""
 
-THOUGHT_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+THOUGHT_END = compile_late(r"</think(?:ing)?>", re.IGNORECASE)
 """The end of the reasoning. The closing tag suffices: some chat templates do not show the opening one."""
 
-_HASH_LEAD_IN = re.compile(r"(?m)^[ \t]*+####\s*+(?!\d+[.):]\s*\S)")
-_STATEMENT_END = re.compile(
+_HASH_LEAD_IN = compile_late(r"(?m)^[ \t]*+####\s*+(?!\d+[.):]\s*\S)")
+_STATEMENT_END = compile_late(
     r"\n|[.;](?=\s|$)|[\"”](?=\s*[,}\n]|$)|[。！？।؟]|</"
     r"|,?\s(?:because|weil|porque|ya que|parce que|perché|poiché|потому что|так как|क्योंकि|لأن)\b|,\s(?:car|pois|denn)\b"
     r"|,?\s?(?:因为|因為|なぜなら)"
 )
 _OPENING = "\"'“„«「『《【(: "
-_BOX_OR_HASH = re.compile(r"\\boxed|^[ \t]*+####[ \t]*+[\d$-]", re.MULTILINE)
-_NEXT_TURN = re.compile(
+_BOX_OR_HASH = compile_late(r"\\boxed|^[ \t]*+####[ \t]*+[\d$-]", re.MULTILINE)
+_NEXT_TURN = compile_late(
     r"""\n[ \t]*+(?:\#++[ \t]*+(?:question|problem|instructions?|exercise)\b[ \t]*+\d*+[ \t]*+:?[ \t]*+\n
     |<\|(?:im_start|user|start_header_id)\|?>|(?:question|human|user)\s*+:\s)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ANSWER_KEY = re.compile(r"""["'](?:final[_ ]?)?answer["']\s*+:\s*+""", re.IGNORECASE)
+_ANSWER_KEY = compile_late(r"""["'](?:final[_ ]?)?answer["']\s*+:\s*+""", re.IGNORECASE)
 _VALUE_END = r"""(?:,\s*+["'][\w ]{1,80}+["']\s*+:|,?+\s*+\}?+\s*+(?:```\s*+)?\Z|\}\s*+```)"""
 _VALUE_ENDS = {
-    "": re.compile(rf"(?<!\s)\s*+{_VALUE_END}"),
-    '"': re.compile(rf'(?<!\\)"\s*+{_VALUE_END}'),
-    "'": re.compile(rf"(?<!\\)'\s*+{_VALUE_END}"),
+    "": compile_late(rf"(?<!\s)\s*+{_VALUE_END}"),
+    '"': compile_late(rf'(?<!\\)"\s*+{_VALUE_END}'),
+    "'": compile_late(rf"(?<!\\)'\s*+{_VALUE_END}"),
 }
-_WORD = re.compile(r"[^\W_]")
-_ESCAPED_QUOTE = re.compile(r"\\([\"'])")
+_WORD = compile_late(r"[^\W_]")
+_ESCAPED_QUOTE = compile_late(r"\\([\"'])")
 
 
 class Box(NamedTuple):
@@ -91,7 +92,7 @@ def isolate_answer(text: str) -> str:
     return text[: next_turn.start()] if next_turn else text
 
 
-_PRINTED_LIST = re.compile(r"\[\s*+([\"'])(?s:.*)\1\s*\]")
+_PRINTED_LIST = compile_late(r"\[\s*+([\"'])(?s:.*)\1\s*\]")
 
 
 def unwrap_list(text: str) -> str:
@@ -107,12 +108,12 @@ def unwrap_list(text: str) -> str:
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else text
 
 
-_FONT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*+\{([^{}]*)\}")
-_LATEX_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})")  # 1{,}000 and 1\,000
+_FONT_COMMAND = compile_late(r"\\(?:text|mathrm|mathbf|textbf|mathit|mbox)\s*+\{([^{}]*)\}")
+_LATEX_THOUSANDS = compile_late(r"(?<=\d)(?:\{,\}|\\,|\\!|,\\!)(?=\d{3})")  # 1{,}000 and 1\,000
 # Every alternative begins with a character, so that the search skips what is none of them.
-_MARKS = re.compile(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|\*(?<!\d\*)(?<!\d \*)\**|\$(?=\$)|\\[,;:!]")
-_TAGS = re.compile(r"<(b|strong|i|em|u|mark|code|span|p)>([^<>]{0,400})</\1>")
-_DASH = re.compile(r"[−–—](?=\s*[\d.])")
+_MARKS = compile_late(r"\\[()\[\]]|\\(?=[$%#&_])|`|\*+(?!\s*\d)|\*(?<!\d\*)(?<!\d \*)\**|\$(?=\$)|\\[,;:!]")
+_TAGS = compile_late(r"<(b|strong|i|em|u|mark|code|span|p)>([^<>]{0,400})</\1>")
+_DASH = compile_late(r"[−–—](?=\s*[\d.])")
 
 
 def strip_markup(text: str) -> str:
@@ -126,8 +127,8 @@ def strip_markup(text: str) -> str:
     return (text if text.isascii() else _DASH.sub("-", text)).strip()
 
 
-_FIRST_STEP, _SECOND_STEP = (re.compile(rf"(?m)^[ \t]*+{n}[.)] +(?=\D)") for n in (1, 2))
-_STEP = re.compile(r"(?m)^[ \t]*+\d{1,2}[.)] +(?=\D)")
+_FIRST_STEP, _SECOND_STEP = (compile_late(rf"(?m)^[ \t]*+{n}[.)] +(?=\D)") for n in (1, 2))
+_STEP = compile_late(r"(?m)^[ \t]*+\d{1,2}[.)] +(?=\D)")
 
 
 def strip_step_numbers(text: str) -> str:
@@ -140,7 +141,7 @@ def fold_text(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .,;:!\"'$“”„‘’«»「」『』。！।؟¿¡")
 
 
-_BOX_OR_BRACE = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{|[{}]")
+_BOX_OR_BRACE = compile_late(r"\\(?:boxed|fbox)\s{0,9}\{|[{}]")
 
 
 def find_boxes(text: str) -> list[Box]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from routemoa.core.text.late_pattern import compile_late
+
 __all__ = ["CORRECTION", "OPTION_NOUN", "find_first_lead_in", "find_lead_ins", "strip_frame"]
 
 MAX_LEAD_INS = 50
@@ -21,7 +23,7 @@ _RELATED = r"[\w '’]{1,40}?"
 _NEGATION = r"(?:no|non|n[ãa]o|ne|n['’]est|не)\b"
 _FLAGS = re.IGNORECASE | re.VERBOSE
 
-_ENGLISH = re.compile(
+_ENGLISH = compile_late(
     rf"""(?:(?:answer|result|solution|option|choice)s?|ans)\b["']?
     (?:>(?<=answer>)\s*|(?:\ +(?:to|for|of)\ +(?:the|this|your)\ +{_RELATED})?
     \s*(?:(?:(?:would|should|must|can\ only|could\ only|has\ to|have\ to|ought\ to)\ (?:then\ |therefore\ |thus\ )?be
@@ -35,7 +37,7 @@ _ENGLISH = re.compile(
 
 def _verbal(nouns: str, adjectives: str, relations: str, verbs: str, adverbs: str) -> re.Pattern[str]:
     """Return the lead-in of a language of Europe: noun, adjectives, "to the question", verb, adverbs."""
-    return re.compile(
+    return compile_late(
         rf"""(?:{nouns})\b["']?(?:\ +(?:{adjectives})\b){{0,3}}(?:\ +(?:{relations})\ +{_RELATED})?
         (?:\s*(?:(?:{verbs})(?:,?\ +(?:{adverbs})\b){{0,2}},?\s*+:?|:|=|→|\n)|\ +[-–—]\ +{_RESULT}|\ +(?={_NEGATION}))
         \s*""",
@@ -57,7 +59,7 @@ _GERMAN = _verbal(
     r"(?:ist(?:\ +gleich)?|lautet|w(?:ä|ae)re|war|sind|betr(?:ä|ae)gt|muss|kann\ nur|ergibt|entspricht|hei(?:ß|ss)t)\b",
     r"also|daher|somit|demnach|folglich|damit|deshalb|dann|nun|eindeutig|klar|wie\ folgt|genau",
 )
-_GERMAN_INVERTED = re.compile(  # "lautet die Antwort 18"
+_GERMAN_INVERTED = compile_late(  # "lautet die Antwort 18"
     rf"""(?<=die\ |das\ |ige\ |kte\ |hte\ )(?:antwort|ergebnis|l(?:ö|oe)sung)\b\s+(?:also\ +|somit\ +)?{_RESULT}""",
     _FLAGS,
 )
@@ -82,7 +84,7 @@ _ITALIAN = _verbal(
     r"(?:è(?:\ +(?:uguale|pari)\ +a)?|é|e['’]|sono|era|sar[àa]|sarebbe|(?:deve|dovrebbe|può)\ +essere)(?![^\W_])",
     r"quindi|dunque|perciò|pertanto|allora|chiaramente|semplicemente|esattamente|la\ seguente",
 )
-_RUSSIAN = re.compile(
+_RUSSIAN = compile_late(
     rf"""(?:(?:ответ|результат|решени|итог|вариант)(?:ом|ем|о|е)?)\b
     (?:\ +(?:на|к|задачи|задач[еу]|вопрос[ае]?|этот|этой|данн\w{{1,3}}|ответа)\b){{0,4}}
     (?:\ +(?={_NEGATION})|\s*(?:явля(?:ется|ются)|будет|равен|равно|составляет|составит|таков|следующий|должен\ +быть
@@ -90,28 +92,28 @@ _RUSSIAN = re.compile(
     |\ +(?:под\ +(?:буквой|номером)\ +)?{_RESULT})\s*""",
     _FLAGS,
 )
-_CHINESE = re.compile(
+_CHINESE = compile_late(
     r"""(?:(?:答案|结果|結果|解答|答复|结论|結論|(?:正确|正確)的?(?:选项|選項|选择|選擇|说法|說法))
     \s?(?:应该是|应该为|应该选|應該是|應該為|应是|应为|应选|應為|應選|必须是|只能是|就是|便是|即为|等于|等於|是|为|為|选择|選擇
     |选|選|(?=不是|并非|並非)|:|=|→|\n)|(?<![\u3400-\u9fff])答\s?:)[\s:,]{0,4}(?:选项|選項|选择|選擇|第)?\s?""",
     re.VERBOSE,
 )
-_JAPANESE = re.compile(
+_JAPANESE = compile_late(
     r"""(?:答え|答|正解|正答|解答|回答|結果|選択肢|解)(?:は|\s?:|\s?=|→|\n)[\s、,:]{0,4}
     (?:(?:次の(?:とおり|通り)|以下の(?:通り|とおり))です[。.:]?\s{0,4})?""",
     re.VERBOSE,
 )
-_KOREAN = re.compile(
+_KOREAN = compile_late(
     r"(?:최종답|정답|해답|(?<![가-힣])답[변안]?|결과값|결괏값|결과|선택지|선택)(?:은|는|이|\s?:|\s?=|→|\n)[\s,:]{0,4}"
     r"(?:다음과 같습니다[.:]?\s{0,4})?"
 )
-_ARABIC = re.compile(
+_ARABIC = compile_late(
     rf"""(?:إجابة|اجابة|جواب|نتيجة|ناتج|حل|خيار|اختيار)\b(?:\ +(?:ال(?:صحيح|نهائي|صائب|مناسب)ة?|هنا)){{0,2}}
     (?:\ +(?:على|عن|لهذا|لهذه)\ +{_RELATED})?
     \s*(?:هي|هو|يساوي|تساوي|ستكون|سيكون|تكون|يكون|:|=|\n|(?=\ ليست?\b))\s*+:?\s*""",
     re.VERBOSE,
 )
-_HINDI = re.compile(
+_HINDI = compile_late(
     rf"""(?:उत्तर|जवाब|परिणाम|विकल्प|हल)\s?(?:(?:यह\ )?(?:है|हैं|होगा|होगी)\s?(?::|[-–—](?=\ ))|(?:है|होगा)\ +{_RESULT}
     |:|=|\n|\ +(?:{_RESULT}|(?=[("'\[$*]{{0,3}}[A-Z\d][^\s\w]{{0,3}}\sहै)|(?=[^।\n]{{1,40}}\sनहीं,?\s(?:बल्कि|वरन)))
     |(?<=सही\ उत्तर\ )(?=[^।\n]{{1,60}}\ है)|(?<=अंतिम\ उत्तर\ )(?=[^।\n]{{1,60}}\ है))\s*""",
@@ -140,7 +142,7 @@ _WORDS: dict[str, tuple[re.Pattern[str], ...]] = {
 """The beginnings of nouns, in lower case -> what introduces a result with them."""
 _ASCII_WORDS = {word: patterns for word, patterns in _WORDS.items() if word.isascii()}
 _LATIN_WORDS = {word: patterns for word, patterns in _WORDS.items() if max(word) < "\u0250"}
-_BEYOND_LATIN = re.compile("[\u0370-\u1fff\u2e80-\uffff]")
+_BEYOND_LATIN = compile_late("[\u0370-\u1fff\u2e80-\uffff]")
 
 
 def find_lead_ins(text: str, most: int = MAX_LEAD_INS) -> list[int]:
@@ -196,7 +198,7 @@ def _match_noun(text: str, folded: str, word: str, at: int, patterns: tuple[re.P
     return [m.end() for pattern in patterns if (m := pattern.match(text, at))]
 
 
-CORRECTION = re.compile(
+CORRECTION = compile_late(
     r"""(?:ne\ |n['’])?(?:(?:est|es|è|é|son|são|sono)\ )?(?:not|nicht|no|non|pas|n[ãa]o|не)\b[^.;\n]{1,60}?[\s,]
     (?:but(?:\ rather)?|sondern|sino|mais(?:\ plutôt)?|ma|bens[ìi]|mas(?:\ sim)?|а)\s+
     |(?:不是|并非|並非)[^。\n]{1,60}?(?:而应该是|而应是|而是|應是)\s?
@@ -214,19 +216,19 @@ _OPTION_WORDS = """
     选项 選項 选择 選択肢 第 선택지 보기 الخيار خيار الإجابة الحرف حرف विकल्प"""
 OPTION_NOUN = "|".join(sorted(_OPTION_WORDS.split(), key=len, reverse=True))
 """The words for an option that may stand before its label."""
-_BEFORE_LABEL = re.compile(
+_BEFORE_LABEL = compile_late(
     rf"(?:(?:the|la|le|el|il|der|die|das|den|a|o)\s|l['’])?\s?(?:{OPTION_NOUN})\s?[:.]?\s?"
     r"(?=[\"'“«「(\[{$\\<*]{0,3}[^\W_](?![^\W_]))"
     r"|(?-i:(?:la|el|le|il|der|die|das|a|o|the)\s(?=[\"'(]?[A-Z](?![^\W_])|[a-z][.)]?$))",
     re.IGNORECASE,
 )
-_WRAPPED_LABEL = re.compile(r"[<\[_]([A-Z])[>\]_](?![^\W_])")
-_AFTER_RESULT = re.compile(
+_WRAPPED_LABEL = compile_late(r"[<\[_]([A-Z])[>\]_](?![^\W_])")
+_AFTER_RESULT = compile_late(
     r"(?:\s?(?:です|だ|である|となります|となる|になります|になる|でしょう"
     r"|でした|입니다|이다|이에요|예요|이 됩니다|가 됩니다|이 된다)"
     r"|\s(?:है|हैं|होगा|होगी|होंगे|sein|lauten))(?=[\s.。।!」\"')]{0,4}$)"
 )
-_AFTER_LABEL = re.compile(r"(?<=[A-Za-z0-9)\]」』\"'])\s?(?:选项|選項|项|項|번|番)(?=[\s.。।!]{0,3}$)")
+_AFTER_LABEL = compile_late(r"(?<=[A-Za-z0-9)\]」』\"'])\s?(?:选项|選項|项|項|번|番)(?=[\s.。।!]{0,3}$)")
 
 
 def strip_frame(statement: str) -> str:

@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 
+from routemoa.core.text.late_pattern import compile_late
 from routemoa.judging.answers.language.numerals import rewrite_numbers, unify_characters
 from routemoa.judging.answers.language.scales import read_chinese_quantity, rewrite_scales
 from routemoa.judging.answers.language.sentences import strip_pointer
@@ -19,7 +20,7 @@ __all__ = ["MAX_FIELD_LENGTH", "PLAIN_NUMBER", "normalize"]
 
 MAX_FIELD_LENGTH = 600
 """Characters of a result in a JSON field."""
-PLAIN_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
+PLAIN_NUMBER = compile_late(r"-?\d{1,15}(?:\.\d{1,15})?")
 
 
 def normalize(value: str, decimal_mark: str | None = None) -> str:
@@ -56,7 +57,7 @@ def _normalize_words(text: str) -> str:
 
 
 _NOTATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), to)
+    (compile_late(pattern), to)
     for pattern, to in (
         (r"\\\\", r"\\"),  # in a JSON string
         (r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\s*+\{([^{}]*)\}", r"\1"),
@@ -83,20 +84,20 @@ _UNIT = (
     rf"\s*+(?:[%{_MONEY}]|(?:mm|cm|dm|km|in|ft|yd|mi|kg|mg|units?)(?:\^?\{{?[23]\}}?)?"
     rf"|(?:(?<=\s)(?:[^\W\d_]{{2}}|d['’][^\W\d_]|[\u0600-\u06ff\u0900-\u097f])|[{_UNSPACED}])[^\d=+*/^\\]*|(?<=\s)[а-я]\.?)"
 )
-_QUANTITY = re.compile(rf"(?<![\d,.])([{_MONEY}]?[-+]?[\d,.]*+(?<=\d)){_UNIT}")  # "576 distinct arrangements", "5 %"
-_MIXED = re.compile(rf"(?<!\d)([-+]?)(\d++)(?:\s++(\d++)/(\d++)|\s*+\((\d++)\)/\((\d++)\))(?:{_UNIT})?")  # "2 1/2"
-_OPTION = re.compile(
+_QUANTITY = compile_late(rf"(?<![\d,.])([{_MONEY}]?[-+]?[\d,.]*+(?<=\d)){_UNIT}")  # "576 distinct arrangements", "5 %"
+_MIXED = compile_late(rf"(?<!\d)([-+]?)(\d++)(?:\s++(\d++)/(\d++)|\s*+\((\d++)\)/\((\d++)\))(?:{_UNIT})?")  # "2 1/2"
+_OPTION = compile_late(
     r"\(?([^\W\d_])\).*|([a-jа-д])(?:[.:]\s|,\s(?![a-z]\b(?!\sis\b))).*|\(?([a-j]):"
 )  # "(c) because", "b. Paris"
-_NUMBER = re.compile(
+_NUMBER = compile_late(
     rf"(?<![\d,.])[{_MONEY}]?([-+]?(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+))(?:/(\d+(?:\.\d+)?))?"
 )
-_CURRENCY = re.compile(r"^(?:usd|eur|gbp|inr|rub|krw|jpy|cny|rmb|chf|rs\.?)\s?(?=[-+]?\d)")
-_LEADING = re.compile(r"^(?:[ ,;:!\"'“”„‘’«»「」『』《》【】¿¡]|\.(?!\d))+")
-_BEFORE_NUMBER = re.compile(
+_CURRENCY = compile_late(r"^(?:usd|eur|gbp|inr|rub|krw|jpy|cny|rmb|chf|rs\.?)\s?(?=[-+]?\d)")
+_LEADING = compile_late(r"^(?:[ ,;:!\"'“”„‘’«»「」『』《》【】¿¡]|\.(?!\d))+")
+_BEFORE_NUMBER = compile_late(
     r"^(?:(?:the|el|la|das|die|le|les|o|a|il|les|die)\s)?(?:(?:number|número|numero|zahl|nombre|число|数字|숫자|العدد|संख्या)\s)?(?=\d)"
 )
-_ARTICLE = re.compile(
+_ARTICLE = compile_late(
     r"(?:the|an?|el|l[aeo]s?|der|die|das|il|gli|os?|as|une?|ein|eine|um|uma|una)\s(?=[^\W\d_]{2})|l['’](?=[^\W\d_]{2})",
     re.IGNORECASE,
 )
@@ -143,9 +144,9 @@ def _strip_unit(flat: str) -> str:
     return flat
 
 
-_ONLY_WORDS = re.compile(r"(?:[^\W\d_α-ωΑ-Ω]|[ \u064b-\u0652\u0900-\u0963]){2,}+")
-_LONG_WORD = re.compile(r"[^\W\d_]{4}")
-_MATHEMATICS = re.compile(r"sqrt|[=^\\]")
+_ONLY_WORDS = compile_late(r"(?:[^\W\d_α-ωΑ-Ω]|[ \u064b-\u0652\u0900-\u0963]){2,}+")
+_LONG_WORD = compile_late(r"[^\W\d_]{4}")
+_MATHEMATICS = compile_late(r"sqrt|[=^\\]")
 
 
 def _is_prose(flat: str) -> bool:
@@ -160,11 +161,11 @@ def _drop_head(words: str) -> str:
     return words[article.end() :] if (article := _ARTICLE.match(words)) else words
 
 
-_IDLE_SPACE = re.compile(r" (?=\d{3}(?!\d))|(?<!\d) | (?!\d)")  # "2 3" is not 23
-_SPACE = re.compile(r"(?<!\d) | (?!\d)")
-_VARIABLE = re.compile(r"^[a-z]\w{0,2}(?:\([a-z,]+\))?=")
-_BRACKETED = re.compile(r"\((\w+)\)")
-_BRACED = re.compile(r"\{(\w)\}")
+_IDLE_SPACE = compile_late(r" (?=\d{3}(?!\d))|(?<!\d) | (?!\d)")  # "2 3" is not 23
+_SPACE = compile_late(r"(?<!\d) | (?!\d)")
+_VARIABLE = compile_late(r"^[a-z]\w{0,2}(?:\([a-z,]+\))?=")
+_BRACKETED = compile_late(r"\((\w+)\)")
+_BRACED = compile_late(r"\{(\w)\}")
 
 
 def _remove_layout(flat: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from routemoa.core.text.late_pattern import compile_late
+
 __all__ = ["NUMBER_START", "find_decimal_mark", "is_ambiguous", "rewrite_numbers", "unify_characters"]
 
 MARK_SAMPLE = 1500
@@ -23,11 +25,11 @@ _ZEROS = (0x660, 0x6F0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 
 """The zeros of Arabic, Persian, Devanagari, Bengali, ... Khmer; NFKC knows only the full-width ones."""
 _SEPARATORS = {"٫": ".", "٬": ",", "،": ",", "؛": ";", "٪": "%", "、": ",", "−": "-"}
 _PLAIN = {chr(zero + i): str(i) for zero in _ZEROS for i in range(10)} | _SEPARATORS
-_ODD = re.compile(f"[{''.join(_PLAIN)}]")
-_INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufe0f\ufeff]")
+_ODD = compile_late(f"[{''.join(_PLAIN)}]")
+_INVISIBLE = compile_late("[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufe0f\ufeff]")
 _DIGIT = "[0-9٠-٩۰-۹०-९]"
-_SUBSCRIPT = re.compile("(?<=[0-9])[₀-₉]{1,2}")  # the base of a number, 1011₂
-_GROUP_SPACE = re.compile(f"(?<={_DIGIT})[\u00a0\u2007-\u200a\u202f](?={_DIGIT}{{3}}(?!{_DIGIT}))")
+_SUBSCRIPT = compile_late("(?<=[0-9])[₀-₉]{1,2}")  # the base of a number, 1011₂
+_GROUP_SPACE = compile_late(f"(?<={_DIGIT})[\u00a0\u2007-\u200a\u202f](?={_DIGIT}{{3}}(?!{_DIGIT}))")
 
 
 def unify_characters(text: str) -> str:
@@ -40,17 +42,17 @@ def unify_characters(text: str) -> str:
     return _ODD.sub(lambda sign: _PLAIN[sign[0]], unicodedata.normalize("NFKC", text))
 
 
-_APOSTROPHES = re.compile(r"(?<=\d)['’](?=\d{3}(?!\d))")  # 1'234.50, as in Switzerland
-_BOTH_MARKS = re.compile(rf"{NUMBER_START}(\d{{1,3}}(?:\.\d{{3}}){{1,9}}),(\d{{1,9}})(?![\d,]|\.\d)")  # 1.234,50
-_MANY_GROUPS = re.compile(rf"{NUMBER_START}\d{{1,3}}(?:\.\d{{3}}){{2,9}}(?![\d.,])")  # 1.234.567
-_COMMA_NUMBER = re.compile(
+_APOSTROPHES = compile_late(r"(?<=\d)['’](?=\d{3}(?!\d))")  # 1'234.50, as in Switzerland
+_BOTH_MARKS = compile_late(rf"{NUMBER_START}(\d{{1,3}}(?:\.\d{{3}}){{1,9}}),(\d{{1,9}})(?![\d,]|\.\d)")  # 1.234,50
+_MANY_GROUPS = compile_late(rf"{NUMBER_START}\d{{1,3}}(?:\.\d{{3}}){{2,9}}(?![\d.,])")  # 1.234.567
+_COMMA_NUMBER = compile_late(
     rf"{NUMBER_START}(\d{{1,3}}(?:[. ]\d{{3}}){{1,9}}|\d{{1,30}})(?:,(\d{{1,30}}))?(?![\d,]|\.\d| \d{{3}})"
 )
-_AMBIGUOUS = re.compile(r"\d[.,]\d|\d \d{3}")
-_DIGIT_AFTER_COMMA, _DIGIT_AFTER_POINT = re.compile(r",\d"), re.compile(r"\.\d")
-_COMMA_DECIMAL = re.compile(r"(?<![\d.,])\d{1,15},\d{1,2}(?![\d.,]\d|\d)")
-_POINT_DECIMAL = re.compile(r"(?<![\d.,])\d{1,15}\.\d{1,2}(?![\d.,]\d|\d)|\d,\d{3}\.\d")
-_SURELY_COMMA = re.compile(
+_AMBIGUOUS = compile_late(r"\d[.,]\d|\d \d{3}")
+_DIGIT_AFTER_COMMA, _DIGIT_AFTER_POINT = compile_late(r",\d"), re.compile(r"\.\d")
+_COMMA_DECIMAL = compile_late(r"(?<![\d.,])\d{1,15},\d{1,2}(?![\d.,]\d|\d)")
+_POINT_DECIMAL = compile_late(r"(?<![\d.,])\d{1,15}\.\d{1,2}(?![\d.,]\d|\d)|\d,\d{3}\.\d")
+_SURELY_COMMA = compile_late(
     rf"{_BOTH_MARKS.pattern}|[€₽]\s?\d{{1,9}},\d{{1,2}}(?!\d)|(?<!\d)\d{{1,9}},\d\d?\s?(?:€|₽|euros?\b|eur\b|руб|reais\b)"
 )
 
@@ -81,8 +83,8 @@ def _write_with_point(number: re.Match[str]) -> str:
     return f"{whole}.{number[2]}" if number[2] else whole
 
 
-_WORD = re.compile(r"[^\W\d_]+")
-_ACCENTED = re.compile("[à-öø-ÿ]")
+_WORD = compile_late(r"[^\W\d_]+")
+_ACCENTED = compile_late("[à-öø-ÿ]")
 _COMMON_WORDS = """
     el la los las es una por que y del con para cada der das und ist sind ein eine einen von zu mit für den dem nicht
     le les des est et une du dans pour sont donc il lo gli che di è un per sono della dei da dos em um uma é são com não

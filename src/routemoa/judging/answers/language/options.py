@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from routemoa.core.text.late_pattern import compile_late
 from routemoa.judging.answers.language.extraction import find_boxes
 from routemoa.judging.answers.language.languages import CORRECTION, OPTION_NOUN, find_lead_ins
 
@@ -42,7 +43,7 @@ _RIGHT = "|".join(
         r"を選(?:ぶ|び|択)|[을를]\s?(?:선택|고르|골라)",
     )
 )
-_CHOOSING = re.compile(
+_CHOOSING = compile_late(
     r"""\b(?:choose|select|pick|go(?:ing)?\ with|(?:it|this|which)?\ ?(?:must|has\ to|can\ only)\ be
     |correct\ one\ is|right\ one\ is
     |elijo|escojo|elegimos|escolho|wählen?|choisis|choisissons|scelgo|scegliamo|выбираем|выбираю)\b
@@ -51,21 +52,21 @@ _CHOOSING = re.compile(
     |^\#\#\#\#""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_CONCLUDING = re.compile(
+_CONCLUDING = compile_late(
     r"""(?:\b(?:so|therefore|thus|hence|daher|somit|also|folglich|donc|ainsi|por\ (?:lo\ )?tanto|entonces|portanto|logo
     |quindi|dunque|pertanto|значит|поэтому|следовательно|итак)\b|所以|因此|故|したがって|よって|따라서|그러므로
     |لذلك|إذن|وبالتالي|इसलिए|अतः)
     [\s,:]{0,3}(?:it(?:['’]s|\ is)\s|c['’]est\s|es\s|ist\s|es\ ist\s|è\s|é\s|это\s|是|选)?""",
     re.IGNORECASE | re.VERBOSE,
 )
-_CLAUSE_END = re.compile(rf"{_CLOSE}\s{{0,3}}(?:[.。।!;,]|$|\n|です|だ|입니다|है)")
+_CLAUSE_END = compile_late(rf"{_CLOSE}\s{{0,3}}(?:[.。।!;,]|$|\n|です|だ|입니다|है)")
 _JOIN = (
     r"(?:[,;/&+、]\s?(?:and|or|y|o|und|oder|et|ou|e|и|или|और)?|(?:and|or|y|o|und|oder|et|ou|e|и|или)\b|和|及|与|與|と|や|或|または"
     r"|또는|[와과]|و|أو|और|या)"
 )
-_JOINED = re.compile(rf"(?>{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN})")
-_DENIED = re.compile(rf"{_CLOSE}\s?(?:では(?:ありません|ない)|じゃな|[이가]\s?아[니닙닌]|नहीं)")
-_OR = re.compile(r"\b(?:or|oder|o|ou|или)\b|或|または|또는|أو|या")
+_JOINED = compile_late(rf"(?>{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN})")
+_DENIED = compile_late(rf"{_CLOSE}\s?(?:では(?:ありません|ない)|じゃな|[이가]\s?아[니닙닌]|नहीं)")
+_OR = compile_late(r"\b(?:or|oder|o|ou|или)\b|或|または|또는|أو|या")
 
 
 class OptionReader(NamedTuple):
@@ -95,17 +96,17 @@ def _make_reader(label: str, glued: str = "(?!)", small: str = "(?!)") -> Option
         r"|porque|ist|es|est|weil|car|parce|pois|perché|ya|y|e|et|und|oder|o|ou|que)\b)[a-zà-ÿ])"
     )
     return OptionReader(
-        re.compile(rf"{_OPEN}{noun}{_OPEN}(?:({label})(?!\.?\d){ends}{article}|({glued}){ends}|({small}){alone})"),
-        re.compile(
+        compile_late(rf"{_OPEN}{noun}{_OPEN}(?:({label})(?!\.?\d){ends}{article}|({glued}){ends}|({small}){alone})"),
+        compile_late(
             rf"{_CLOSE}\s{{0,3}}{_JOIN}\s{{0,3}}{_OPEN}{noun}{_OPEN}({label}){ends}(?!{_CLOSE}\s?(?:{_VERB})(?![a-z]))"
         ),
-        re.compile(
+        compile_late(
             rf"(?<![A-Za-z0-9_])(?<![A-Za-z]['’])(?<!\b[Ii]f\s)(?<!\b[Ss][ie]\s)(?<!如果)(?<!\bnor\s)(?<!\bn[ié]\s)({label}{ends}(?:{_JOINED.pattern}{label}{ends}){{0,8}}+)"
             rf"{_CLOSE}\s?(?:(?i:option|choice|statement|{OPTION_NOUN})\s)?(?:{_RIGHT})"
         ),
-        re.compile(rf"\W*+(?:({label})|({small}))\W*+"),
-        re.compile(rf"\s*+(?:[(\[]({label})[)\]]|({label})[.):])(?=\s|$|[^\x00-\x7f])|\s*+({label})\s*+$"),
-        re.compile(rf"\(({label})\)"),
+        compile_late(rf"\W*+(?:({label})|({small}))\W*+"),
+        compile_late(rf"\s*+(?:[(\[]({label})[)\]]|({label})[.):])(?=\s|$|[^\x00-\x7f])|\s*+({label})\s*+$"),
+        compile_late(rf"\(({label})\)"),
     )
 
 
@@ -129,7 +130,7 @@ def read_options(text: str, reader: OptionReader = _LETTERS) -> frozenset[str]:
     return _read_unstated(text, reader)
 
 
-_CAPITAL = re.compile(r"[A-J](?<![A-Za-z0-9_'’][A-J])(?![A-Za-z0-9_'’])")
+_CAPITAL = compile_late(r"[A-J](?<![A-Za-z0-9_'’][A-J])(?![A-Za-z0-9_'’])")
 
 
 def find_chosen_option(text: str) -> str | None:
@@ -198,7 +199,7 @@ def _read_unstated(text: str, reader: OptionReader) -> frozenset[str]:
 
 MAX_LIST = 60
 """Characters of a text that is nothing but a list of labels."""
-_ONLY_LABELS = re.compile(r"(?:[A-Z]|\d{1,2}+|\W|(?:and|y|und|et|e|и|और)\b|和|及|与|與|と|[와과]|و){1,60}+")
+_ONLY_LABELS = compile_late(r"(?:[A-Z]|\d{1,2}+|\W|(?:and|y|und|et|e|и|और)\b|和|及|与|與|と|[와과]|و){1,60}+")
 
 LATIN = "ABCDEFGH"
 ALPHABETS = (LATIN, "أبجدهوزح", "ابجدهوزح", "कखगघङचछज", "アイウエオカキク", "가나다라마바사아", "甲乙丙丁戊己庚辛")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from routemoa.core.text.late_pattern import compile_late
 from routemoa.judging.answers.language.numerals import NUMBER_START
 
 __all__ = ["read_chinese_quantity", "rewrite_scales", "scale_after"]
@@ -29,11 +30,11 @@ _SIGN = (
     "千(?!克|米|瓦|卡|赫)|百(?!分)|万(?!能)|兆(?!字|赫|瓦)|[萬亿億]"
     r"|[천백만억조](?=[\W\d원명개달년인대권마톤천백만억번입이]|$)"
 )
-_SCALE = re.compile(rf"\s?(?:({_LONG})(?![^\W\d_])|({_SIGN})([万萬亿億만억])?)", re.IGNORECASE)
+_SCALE = compile_late(rf"\s?(?:({_LONG})(?![^\W\d_])|({_SIGN})([万萬亿億만억])?)", re.IGNORECASE)
 _AMOUNT = r"(\d[\d,]{0,30}(?:\.\d{1,15})?)"
-_SCALED = re.compile(rf"{NUMBER_START}{_AMOUNT}{_SCALE.pattern}", re.IGNORECASE)
-_REST = re.compile(rf",?\s?{_AMOUNT}(?:{_SCALE.pattern})?", re.IGNORECASE)
-_HAS_SCALE = re.compile(r"\d\s?[^\W\d_]")
+_SCALED = compile_late(rf"{NUMBER_START}{_AMOUNT}{_SCALE.pattern}", re.IGNORECASE)
+_REST = compile_late(rf",?\s?{_AMOUNT}(?:{_SCALE.pattern})?", re.IGNORECASE)
+_HAS_SCALE = compile_late(r"\d\s?[^\W\d_]")
 
 
 def scale_after(text: str, position: int) -> float | None:
@@ -86,7 +87,7 @@ def _is_part(rest: re.Match[str], last: float) -> bool:
 _DIGITS = dict(zip("零〇一二两兩三四五六七八九", (0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 _MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_QUANTITY = re.compile(
+_QUANTITY = compile_late(
     "([零〇一二两兩三四五六七八九十][零〇一二两兩三四五六七八九十百千万萬亿億]{0,20})(?:(?:个|個|只|隻|本|人|円|元|块|塊"
     "|张|張|天|岁|歳|公里|公斤|支|枝|台|辆|輛|匹|杯|箱|篮|瓶|页|頁|小时|小時|分钟|名|位|つ)[^\\W\\d_]{0,4})?"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from routemoa.core.text.late_pattern import compile_late
 from routemoa.judging.answers.language.numerals import NUMBER_START, find_decimal_mark, is_ambiguous, rewrite_numbers
 
 __all__ = [
@@ -35,11 +36,11 @@ class Sentence(NamedTuple):
 
 def _compile_statement(subject: str, link: str, complement: str, end: str = "") -> re.Pattern[str]:
     """Return the pattern of a sentence whose two sides are named by their groups; each part is a pattern itself."""
-    return re.compile(rf"(?P<subject>{subject}){link}(?P<complement>{complement}){end}")
+    return compile_late(rf"(?P<subject>{subject}){link}(?P<complement>{complement}){end}")
 
 
 _NEGATED = r"(?!(?:not|no|never|nicht|kein\w{0,2}|pas|non|n[ãa]o|не|nunca|mai|jamais)\b)"
-_EUROPEAN = re.compile(
+_EUROPEAN = compile_late(
     rf"""(?:(?:so|thus|hence|therefore|also|daher|somit|donc|ainsi|entonces|portanto|quindi|dunque|por\ (?:lo\ )?tanto)
     ,?\s)?
     (?P<subject>[^,;:]{{2,90}}?)(?<!\bno)(?<!\bnon)(?<!\bn[ãa]o)(?<!\bnever)(?<!\bnunca)
@@ -55,16 +56,16 @@ _JAPANESE = _compile_statement(r"[^,;:は]{1,40}", r"は,?", r"[^,;:は]{1,30}?"
 _KOREAN = _compile_statement(r"[^,;:]{1,40}", r"[은는이가]\s", r"[^,;:]{1,30}?", r"\s?(?:입니다|이다|이에요|예요|이며)")
 _ARABIC = _compile_statement(r"[^,;:]{2,60}?", r"\s(?:هي|هو)\s", r"[^,;:]{1,40}")
 _HINDI = _compile_statement(r"[^,;:]{2,60}", r"\s", r"[^\s,;:]{2,30}", r"\s(?:है|हैं)")
-_IDENTITY = re.compile(
+_IDENTITY = compile_late(
     r"(?:the|el|la|los|las|der|die|das|le|les|il|lo|gli|ال\w+)\s\S|l['’]|[^\s]{1,12}(?:的|の|의)|.{1,20}\s(?:का|की|के)\s",
     re.IGNORECASE,
 )
-_PORTUGUESE_IDENTITY = re.compile(r"[oa]s?\s\S", re.IGNORECASE)
-_NEGATIONS = re.compile(r"नहीं|ではな|ではあり|じゃな|아니|아닙|아닌|ليس|不是|并非")
-_LATER_SENTENCE = re.compile(r"[.!?。！？।؟]\s?\S")
+_PORTUGUESE_IDENTITY = compile_late(r"[oa]s?\s\S", re.IGNORECASE)
+_NEGATIONS = compile_late(r"नहीं|ではな|ではあり|じゃな|아니|아닙|아닌|ليس|不是|并非")
+_LATER_SENTENCE = compile_late(r"[.!?。！？।؟]\s?\S")
 
 
-_POINTER = re.compile(
+_POINTER = compile_late(
     r"""(?:(?:so|thus|hence|therefore|well|today|also|daher|somit|heute|donc|ainsi|alors|aujourd['’]hui|entonces|hoy
     |portanto|hoje|quindi|dunque|oggi|значит|сегодня),?\s)?
     (?:(?:(?:it|this|that|which)(?:['’]s|\s(?:is|was|(?:will|would|must|should)\sbe))
@@ -82,7 +83,7 @@ def strip_pointer(text: str) -> str:
     return text[pointer.end() :] if (pointer := _POINTER.match(text)) else text
 
 
-_PREPOSITION = re.compile(
+_PREPOSITION = compile_late(
     r"(on|in|at|am|im|en|em|n[ao]|à|au|di|во?|на|في|يوم|في يوم)\s"
     r"(?:(?:the|an?|el|la|le|il|der|dem|um|uma)\s)?(?=\S{2})",
     re.IGNORECASE,
@@ -135,32 +136,32 @@ MAX_CONCLUSION = 600
 """Characters at the end of a text in which its concluding number is looked for."""
 MAX_OPERATION, MAX_RESULT = 80, 40
 """Characters of what is calculated, and of what it gives."""
-_SENTENCE_BREAK = re.compile(r"[.!?](?:\s|\\n)|[。！？।؟\n]")
-_NUMBER = re.compile(
+_SENTENCE_BREAK = compile_late(r"[.!?](?:\s|\\n)|[。！？।؟\n]")
+_NUMBER = compile_late(
     rf"(?:(?<![\w)\]}}])-)?{NUMBER_START}(?<!\^)(?:\d{{1,3}}(?:,\d{{2,3}}){{1,9}}|\d{{1,30}})(?:\.\d{{1,15}})?(?![\d,]\d)"
 )
-_DIGIT = re.compile(r"\d")
-_FULL_STOP = re.compile(r"[.!?](?:\s|\\n)|[。！？।؟]")
-_CUT = re.compile(
+_DIGIT = compile_late(r"\d")
+_FULL_STOP = compile_late(r"[.!?](?:\s|\\n)|[。！？।؟]")
+_CUT = compile_late(
     r"(?:[-=+*/×÷·<>^,:;(\[{&|\\]|\\(?:cdot|times|div|[dt]?frac|sqrt)|\b(?:and|or|the|an|is|are|of|to|with|by|for))$"
 )
-_ENDED = re.compile(r"(?:[^\w\s]|\d[^\s\d]{0,12}(?:\s(?:\\text\{\s?)?[^\W\d_]{1,20}){0,4})$")
-_CLAUSE_BREAK = re.compile(r"[,;:.!?。、]\s|\n")
-_EQUATION = re.compile(
+_ENDED = compile_late(r"(?:[^\w\s]|\d[^\s\d]{0,12}(?:\s(?:\\text\{\s?)?[^\W\d_]{1,20}){0,4})$")
+_CLAUSE_BREAK = compile_late(r"[,;:.!?。、]\s|\n")
+_EQUATION = compile_late(
     r"(?<![A-Za-z\\])[a-cn-z]\s?\^|\d(?:[nyz]|x(?!\s?\d))(?![A-Za-z0-9])|^\s*[nxyz]\s?[-+*/]"
     r"|[-+*/(]\s?[a-cnxyz](?![\w'’])|\\(?!text|times|div|cdot|[dt]?frac|left|right|mathrm|quad)[a-z]"
 )
 """Terms with a variable: "x^3 + 6x - 24 = 0" calculates nothing."""
-_GOES_ON = re.compile(r"\s?[+*/×÷·^]|\s-\s?\d|\(\d|\s?\\(?:cdot|times|div|[dt]?frac|sqrt)")
-_DENIAL = re.compile(
+_GOES_ON = compile_late(r"\s?[+*/×÷·^]|\s-\s?\d|\(\d|\s?\\(?:cdot|times|div|[dt]?frac|sqrt)")
+_DENIAL = compile_late(
     r"n['’]t\b|\b(?:cannot|not|no|nicht|keine?|pas|n[ãa]o|не|never|nie|nunca|non|without)\b", re.IGNORECASE
 )
-_DENIED = re.compile(
+_DENIED = compile_late(
     r"(?:n['’]t|\bcannot|\b(?:not|nicht|keine?|pas|n[ãa]o|не|never|nie|nunca|no\s(?:son|es|hay|quedan|tiene)))\b"
     r"(?:(?!\s(?:is|are|was|were|es|son|ist|sind|est|sont|é|são|è|sono)\s)[^,;:=]){0,25}$",
     re.IGNORECASE,
 )
-_OPERATION = re.compile(r"\d\D{0,40}(?:[-+*/×÷·−]|(?<=[\d ])x(?=[\d ])|\\times|\\div|\\cdot)\D{0,40}\d")
+_OPERATION = compile_late(r"\d\D{0,40}(?:[-+*/×÷·−]|(?<=[\d ])x(?=[\d ])|\\times|\\div|\\cdot)\D{0,40}\d")
 
 
 def find_concluding_number(text: str) -> tuple[str, bool] | None:
@@ -192,15 +193,15 @@ _WORDS = (
     r"(?:[^\W\d_]{2,}(?![^\W\d_])|['’][^\W\d_](?![^\W\d_])|(?<![^\W\d_'’])[aI](?![^\W\d_])"
     r"|[&%$€£,.:;'’\"()\s-]|(?<=[^\W\d_])/(?=[^\W\d_]))*"
 )
-_PHRASE = re.compile(
+_PHRASE = compile_late(
     rf"{_WORDS}[-+]?\d(?:[\d.,]*\d)?"
     r"(?:\s?(?:[kmgt]?b|k?gs?|lbs?|oz|ml|km|mph|m|cm|l|hrs?|mins?|h|s)(?![^\W_])|(?:st|nd|rd|th)(?![^\W_]))?"
     rf"(?:/\s?[^\W\d_]{{1,9}})?(?![^\W_]){_WORDS}",
     re.IGNORECASE,
 )
 """Words around one number, without an operation, a variable or a function."""
-_FUNCTION = re.compile(r"(?<![^\W_])(?:sqrt|sin|cos|tan|log|ln|mod|inf|pi|cis)(?![^\W_])", re.IGNORECASE)
-_VAGUE = re.compile(
+_FUNCTION = compile_late(r"(?<![^\W_])(?:sqrt|sin|cos|tan|log|ln|mod|inf|pi|cis)(?![^\W_])", re.IGNORECASE)
+_VAGUE = compile_late(
     r"(?:over|under|about|around|than|least|most|between|to|nearly|almost|up)\s[-+$€£]{0,2}\d", re.IGNORECASE
 )
 MAX_PHRASE = 200
