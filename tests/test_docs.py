@@ -25,11 +25,12 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.learned.cost_dial import Dial
 from routemoa.core.learned.tuned_policy import TunedGroup, TunedPlan, TunedPoint, TunedPolicy, encode_tuned_policy
 from routemoa.core.models.endpoint import Endpoint
-from routemoa.core.pool_file.pool import Pool, ScorerTable, parse_pool
+from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.core.tables.batches_table import BatchSettings
 from routemoa.core.tables.caps_table import ReplyCaps
 from routemoa.core.tables.gateway_table import GatewaySettings
 from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.tables.scorer_table import ScorerTable
 from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.core.types import Limits, ModelSpec

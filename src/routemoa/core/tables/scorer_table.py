@@ -11,7 +11,7 @@ from msgspec import Struct
 from routemoa.core.errors import ConfigError
 from routemoa.core.files.toml import parse_table
 
-__all__ = ["parse_scorer_table"]
+__all__ = ["ScorerTable", "parse_scorer_table"]
 
 MAKE_SCORER = (
     "make one:  routemoa collect QUESTIONS --pool POOL --out records.jsonl,  then  routemoa scorer train records.jsonl "
