@@ -61,9 +61,18 @@ class ReorderedQuestion(Struct, frozen=True):
         return named[0] if len(named) == 1 else None
 
 
-def fit_candidates(models: Sequence[ModelSpec], query: Query) -> tuple[ModelSpec, ...]:
-    """Return the models that a query can be asked of: without orders that its options do not have."""
-    return tuple(m for m in models if m.order == 1 or reorder_query(query, m) is not None)
+def fit_candidates(models: Sequence[ModelSpec], query: Query, prefer: object) -> tuple[ModelSpec, ...]:
+    """Return the models that a query may be asked of: with other orders where quality is preferred, and it has them.
+
+    On some kinds of questions they lose (docs/research/evaluation.md), so that no other preference pays for them.
+
+    Args:
+        models: of the pool.
+        query: may have a preference of its own.
+        prefer: the pool's.
+    """
+    prefers_quality = (query.prefer or prefer) == "quality"
+    return tuple(m for m in models if m.order == 1 or (prefers_quality and reorder_query(query, m) is not None))
 
 
 def reorder_query(query: Query, spec: ModelSpec) -> ReorderedQuestion | None:

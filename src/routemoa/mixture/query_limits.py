@@ -65,7 +65,7 @@ class QueryLimits:
             AllModelsFailed: every model that could asked to be left alone for a while.
         """
         run, memory = self._run, self._run.client.memory
-        able = leave_out_unable(run, fit_candidates(self._pool.models, run.query))
+        able = leave_out_unable(run, fit_candidates(self._pool.models, run.query, self._pool.mixture.prefer))
         fitting, _ = leave_out_misfits(run, able, (), request.request_for)
         ready = [m for m in fitting if memory.skip_seconds(m) is None]
         if not ready:

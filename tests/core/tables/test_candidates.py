@@ -149,3 +149,11 @@ async def test_other_methods_ask_in_the_order_of_the_question() -> None:
     client = ScriptedClient({"small": "A", "weak": "A"})
     await build_method(ordered_pool(), "moa", client).answer(Query.from_text(QUESTION))
     assert {c.model for c in client.calls} == {"small", "weak"}
+
+
+async def test_where_quality_is_not_preferred_options_keep_their_order() -> None:
+    client = ScriptedClient({"small": "A", "small~2": "A", "small~3": "C", "weak": "C"})
+    mixture = RouteMoA(ordered_pool(), client, judge_model=JudgeModel())
+    answer = await mixture.answer(replace(Query.from_text(QUESTION), prefer="balanced"))
+    assert set(answer.trace.prior) == {"small", "weak"}
+    assert {c.model for c in client.calls} <= {"small", "weak"}
