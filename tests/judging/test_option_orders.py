@@ -7,9 +7,12 @@ from string import ascii_uppercase
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from routemoa.core.chat.messages import parse_messages
+from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.answers.results import extract_result
-from routemoa.judging.option_orders import ASK_FOR_LETTER, reorder_options
+from routemoa.judging.option_orders import ASK_FOR_LETTER, reorder_options, reorder_query
 
 GASES = "Which gas do plants take in?\nA. oxygen\nB. carbon dioxide\nC. helium\n\nEnd with: The answer is <letter>."
 
@@ -64,6 +67,21 @@ def test_of_an_example_and_a_question_the_question_is_reordered() -> None:
     question = reorder_options("Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) u\n  (B) v\nAnswer:", 2, 2)
     assert question is not None
     assert question.text == f"Which?\nA) x\nB) y\nAnswer: A\n\nWhich?\n  (A) v\n  (B) u\nAnswer:\n\n{ASK_FOR_LETTER}"
+
+
+def test_only_a_users_last_message_of_text_alone_is_reordered() -> None:
+    second = replace(ModelSpec("small", "http://x/v1", orders=2), order=2)
+    asked = {"role": "user", "content": [{"type": "text", "text": GASES}]}
+    image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    assert reorder_query(Query(parse_messages([asked])), second) is not None
+    for last in ({"role": "assistant", "content": GASES}, {"role": "user", "content": [*asked["content"], image]}):
+        assert reorder_query(Query(parse_messages([asked, last])), second) is None
+
+
+def test_a_question_of_any_length_is_read_at_once() -> None:
+    options = "\n".join(f"{c}. {c * 50}" for c in ascii_uppercase)
+    assert reorder_options(f"Which?\n{options}", 2, 2) is not None
+    assert reorder_options(f"{'Which? ' * 10_000}\n{options}", 2, 2) is None
 
 
 texts = st.text(st.characters(categories=("Ll", "Nd")), min_size=1, max_size=8).map(lambda t: f"x{t}")

@@ -25,6 +25,8 @@ __all__ = ["ASK_FOR_LETTER", "ReorderedQuestion", "fit_candidates", "reorder_opt
 ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
 """Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
 parameters keeps to these words, and not to "the letter only"."""
+MAX_LENGTH = 32_768
+"""Characters of a question: it is read again for each candidate."""
 _OPTION_LINE = re.compile(r"(?m)^([ \t>*]{0,20}\(?)([A-Z])([).:][ \t]+)(\S[^\n]*)$")
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
@@ -76,10 +78,16 @@ def fit_candidates(models: Sequence[ModelSpec], query: Query, prefer: object) ->
 
 
 def reorder_query(query: Query, spec: ModelSpec) -> ReorderedQuestion | None:
-    """Return a query's last message with its options as the candidate sees them; None where they keep their order."""
+    """Return a query's last message with its options as the candidate sees them; None where they keep their order.
+
+    That is so where the answer has to have a form, may be a call of a tool, or is about more than text.
+    """
     if spec.order == 1 or query.tools is not None or query.answer_format is not None or query.media:
         return None
-    return reorder_options(query.messages[-1].content, spec.order, spec.orders)
+    last = query.messages[-1]
+    if last.role != "user" or last.body is not None:
+        return None
+    return reorder_options(last.content, spec.order, spec.orders)
 
 
 def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | None:
@@ -91,9 +99,11 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
         orders: how many there are in all; they are spread evenly.
 
     Returns:
-        None where the question has no such options, an option speaks of others ("both A and B"), or this order is the
-        same as an earlier one, as where there are fewer options than orders.
+        None where the question has no such options or is very long, an option speaks of others ("both A and B"), or
+        this order is the same as an earlier one, as where there are fewer options than orders.
     """
+    if len(text) > MAX_LENGTH:
+        return None
     lines = _find_options(text)
     count = len(lines)
     shift = (order - 1) * count // orders

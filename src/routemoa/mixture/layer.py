@@ -108,7 +108,7 @@ class LayerRequest(Struct, frozen=True):
         candidates = self.candidates_for(spec) if candidates is None else candidates
         shown = hide_thoughts(self.query.messages, but_of_this_turn=spec.name in self.goes_on)
         if (question := self.reordered(spec)) is not None:
-            shown = (*shown[:-1], replace(shown[-1], content=question.text))
+            shown = (*shown[:-1], replace(shown[-1], content=question.text, marks=()))
         messages = prompts.proposal_messages(shown, [c.text for c in candidates], reply_format)
         wanted = self.query.answer_format
         request = Request(
