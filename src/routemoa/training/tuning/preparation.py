@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted, list_some
-from routemoa.core.types import CHARACTERS_PER_TOKEN, ModelSpec
+from routemoa.core.types import CHARACTERS_PER_TOKEN, USUAL_TOKENS, ModelSpec
 from routemoa.datasets.records import Record
 from routemoa.judging.answers.grouping import group_answers
 from routemoa.scoring.predictor import Floats
@@ -27,8 +27,6 @@ MIN_MEASURED = 0.9
 """A model is left out where it was measured on a smaller share of the questions."""
 MIN_ANSWERED = 0.5
 """Panels are tried where at least this share of the answers is recorded as text."""
-USUAL_TOKENS = 300.0
-"""Tokens of an answer that is not recorded."""
 Report = Callable[[str], None]
 
 
