@@ -152,6 +152,7 @@ class _Proposal:
         self._run, self._request, self._call = run, request, call
         self._layer, self._spec = request.number, call.spec
         self._format = request.reply_format(call.spec)
+        self._reordered = request.reordered(call.spec)
         self._candidates = request.candidates_for(call.spec)
         self._started = perf_counter()
         self._pieces: list[str] = []
@@ -212,15 +213,14 @@ class _Proposal:
 
     def _restore_order(self, answer: str) -> str:
         """Return the option that the answer to a reordered question names in the own order; "" where it names none."""
-        question = self._request.reordered(self._spec)
-        return answer if question is None else question.restore(answer) or ""
+        return answer if self._reordered is None else self._reordered.restore(answer) or ""
 
     def _find_fault(self, answer: str, completion: Completion) -> ModelError | None:
         """Return what is wrong with an answer: it is empty, or calls tools otherwise than the caller allows."""
         tools = self._request.query.tools
         if tools is not None and (problem := find_problem(tools, completion.tool_calls)) is not None:
             return InvalidResponse(self._spec.name, problem, produced=True)
-        if not answer and self._request.reordered(self._spec) is not None:
+        if not answer and self._reordered is not None:
             return InvalidResponse(self._spec.name, "it names none of the options", produced=True)
         has_calls = tools is not None and bool(completion.tool_calls)
         return None if answer or has_calls else empty_answer(self._spec, completion)
@@ -252,7 +252,7 @@ class _Proposal:
                     return self._with_calls(piece)
                 if isinstance(piece, Thinking):
                     self._thoughts.append(piece.text)
-                if isinstance(piece, str) and self._spec.order == 1 and (text := visible.feed(piece)):
+                if isinstance(piece, str) and self._reordered is None and (text := visible.feed(piece)):
                     self._show_thoughts()
                     self._pieces.append(text)
                     self._run.emit(ProposalDelta(self._layer, self._spec.name, text))
@@ -269,7 +269,7 @@ class _Proposal:
     def _assessments(self, reply: Reply, completion: Completion) -> tuple[Assessment, ...]:
         """Return the judgments in a reply: of the proposer's own answer and of the candidates of others."""
         name, assessments = self._spec.name, list[Assessment]()
-        if self._request.reordered(self._spec) is not None:
+        if self._reordered is not None:
             pass  # how sure a letter is cannot be compared with how sure an answer in words is
         elif self._request.logprob:
             own = mean_token_probability(completion.tokens, None if self._spec.json_schema else len(reply.answer))
