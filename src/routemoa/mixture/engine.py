@@ -112,7 +112,7 @@ class RouteMoA(BaseMethod):
         candidates = fit_candidates(self.pool.models, run.query, self.pool.mixture.prefer)
         prior = await self.scorer.score(run.query, candidates)
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
-        estimates = limits.leave_out_unavailable(LayerRequest(1, run.query))
+        estimates = limits.leave_out_unavailable(candidates, LayerRequest(1, run.query))
         decision = self.policy.initial(prior, estimates, run.query)
         run.emit(Scored(prior, decision.ranking))
         if takes_any_text(run.query) and run.query.tools is None:
@@ -284,4 +284,4 @@ class RouteMoA(BaseMethod):
 def _load(pool: Pool | str | os.PathLike[str]) -> Pool:
     """Return the pool; where the panel adapts, with the candidates that see a question's options in other orders."""
     loaded = Pool.load(pool)
-    return loaded if loaded.mixture.published or loaded.mixture.tuned else loaded.with_orders()
+    return loaded.with_orders() if loaded.mixture.is_adaptive else loaded

@@ -16,7 +16,6 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Degradation
 from routemoa.core.types import ModelSpec, Request
-from routemoa.judging.option_orders import fit_candidates
 from routemoa.mixture.budget.account import comfortable_tokens
 from routemoa.mixture.budget.planner import BudgetedPlan, Resources, layer_time_limit, plan_within_budget
 from routemoa.mixture.calls.admission import leave_out_misfits, leave_out_unable, skip_cooling
@@ -53,10 +52,11 @@ class QueryLimits:
         self.cooling: list[ModelSpec] = []
         """The models that cool down: a last resort, where all the others have failed."""
 
-    def leave_out_unavailable(self, request: LayerRequest) -> CallEstimates:
+    def leave_out_unavailable(self, candidates: Sequence[ModelSpec], request: LayerRequest) -> CallEstimates:
         """Return the estimates without the models that this query does not call, and note these in the trace.
 
         Args:
+            candidates: the models that the query may be asked of.
             request: of the first layer.
 
         Raises:
@@ -65,7 +65,7 @@ class QueryLimits:
             AllModelsFailed: every model that could asked to be left alone for a while.
         """
         run, memory = self._run, self._run.client.memory
-        able = leave_out_unable(run, fit_candidates(self._pool.models, run.query, self._pool.mixture.prefer))
+        able = leave_out_unable(run, candidates)
         fitting, _ = leave_out_misfits(run, able, (), request.request_for)
         ready = [m for m in fitting if memory.skip_seconds(m) is None]
         if not ready:

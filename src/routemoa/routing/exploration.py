@@ -28,7 +28,7 @@ class Explorer:
 
     def __init__(self, pool: Pool, draw: Callable[[], float] = random.random) -> None:
         mixture, learned = pool.mixture, pool.learned
-        self.share = 0.0 if mixture.published or mixture.tuned is not None else pool.learning.explored_share
+        self.share = pool.learning.explored_share if mixture.is_adaptive else 0.0
         self._fallen = frozenset(learned.fallen if learned else ())
         self._lowered = {m for m, shift in (learned.shift if learned else {}).items() if shift <= LOWERED_SHIFT}
         self._draw = draw

@@ -30,7 +30,7 @@ class FittedJudge(Struct, frozen=True):
 def learn_judge(pool: Pool, judge: PoolJudge, panels: Sequence[RecordedPanel]) -> FittedJudge | None:
     """Return what outcomes teach of judging; None where they are too few, or the pool's policy does not follow it."""
     mixture = pool.mixture
-    if len(panels) < pool.learning.min_outcomes or mixture.published or mixture.tuned is not None:
+    if len(panels) < pool.learning.min_outcomes or not mixture.is_adaptive:
         return None
     fit = fit_on_outcomes(panels, judge.base, judge.judge_model, pool.models, verbalized=mixture.assesses_in_words)
     shadowed = [

@@ -94,6 +94,11 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
         return self.fusion != "adaptive"
 
     @property
+    def is_adaptive(self) -> bool:
+        """Return whether the panel adapts to the answers: neither a published loop nor a tuned policy decides."""
+        return not self.published and self.tuned is None
+
+    @property
     def assesses_in_words(self) -> bool:
         """Tell whether self-assessments, where they are asked for, are words; else they are token probabilities."""
         return self.self_assessment != "logprob"

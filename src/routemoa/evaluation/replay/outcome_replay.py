@@ -27,7 +27,7 @@ class OutcomeReplay:
 
     def __init__(self, pool: Pool, judge_model: JudgeModel) -> None:
         self._mixture = pool.mixture
-        self._is_adaptive = not pool.mixture.published and pool.mixture.tuned is None
+        self._is_adaptive = pool.mixture.is_adaptive
         self._policy = build_policy(pool.models, pool.mixture, judge_model, ())
 
     def choose(self, outcome: Outcome, before: Scores, after: Scores) -> tuple[Choice | None, Choice | None] | None:
