@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from routemoa.ledger.location import StoreUrl
-from routemoa.ledger.postgres.driver import PostgresConnection, connect_database
-from routemoa.ledger.postgres.migrations import prepare_schema
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["open_database"]
+from routemoa.ledger.location import StoreUrl
+from routemoa.ledger.postgres.driver import PostgresConnection, connect_database, raise_store_errors
+from routemoa.ledger.postgres.migrations import prepare_schema
+from routemoa.ledger.schema import StoreError
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["LastingConnection", "open_database"]
+
+LASTING_SETTINGS = "SET synchronous_commit = off; SET statement_timeout = '5s'"
+"""A crash of the server may forget the last half second of rates and news; nothing waits for its disk."""
 
 
 def open_database(url: StoreUrl, *, reading: bool = False) -> PostgresConnection | None:
@@ -28,3 +38,41 @@ def open_database(url: StoreUrl, *, reading: bool = False) -> PostgresConnection
         raise
     raw.close()
     return None
+
+
+class LastingConnection:
+    """Connects when it is used, and again after an error; for one thread, and for what a crash may forget.
+
+    Args:
+        url: of the database.
+    """
+
+    def __init__(self, url: StoreUrl) -> None:
+        self._url = url
+        self._raw: psycopg.Connection[Any] | None = None
+
+    def execute(self, query: Any, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute a statement; return its rows. Raises StoreError."""
+        try:
+            raw = self._connect()
+            with raise_store_errors(self._url):
+                cursor = raw.execute(query, values)
+                return cursor.fetchall() if cursor.description else []
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drop the connection."""
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            raw.close()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        if self._raw is None:
+            connection = open_database(self._url)
+            assert connection is not None  # noqa: S101  (it is made where there is none)
+            self._raw = connection.raw
+            with raise_store_errors(self._url):
+                self._raw.execute(LASTING_SETTINGS)
+        return self._raw

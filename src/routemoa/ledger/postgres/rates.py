@@ -11,23 +11,16 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.batch import columns
-from routemoa.ledger.postgres.driver import raise_store_errors
-from routemoa.ledger.postgres.opening import open_database
+from routemoa.ledger.postgres.opening import LastingConnection
 from routemoa.ledger.rates import RATE_LEASE_SECONDS, RateDecision, RateStep
-from routemoa.ledger.schema import StoreError
 from routemoa.ledger.worker import Worker
-
-if TYPE_CHECKING:
-    import psycopg
 
 __all__ = ["PostgresRates"]
 
-SETTINGS = "SET synchronous_commit = off; SET statement_timeout = '5s'"
-"""A crash of the server may forget the last half second of what rates have used; nothing waits for its disk."""
 TAKE = (
     "SELECT t.* FROM unnest(%s::text[], %s::float8[], %s::float8[], %s::bigint[], %s::float8[], %s::float8[], "
     "%s::bigint[], %s::boolean[], %s::float8[], %s::float8[]) WITH ORDINALITY "
@@ -57,9 +50,8 @@ class PostgresRates:
 
     def __init__(self, url: StoreUrl, lease: float = RATE_LEASE_SECONDS) -> None:
         self.lease = lease
-        self._url = url
+        self._connection = LastingConnection(url)
         self._owner = f"{socket.gethostname()[:64]}-{getpid()}-{secrets.token_hex(4)}"
-        self._raw: psycopg.Connection[Any] | None = None
         self._worker = Worker("rates")
 
     async def take(self, steps: Sequence[RateStep]) -> list[RateDecision]:
@@ -72,45 +64,21 @@ class PostgresRates:
 
     async def aclose(self) -> None:
         """Drop the connection."""
-        await self._worker.run(self._close)
+        await self._worker.run(self._connection.close)
         self._worker.close()
 
     # --- in the thread
 
     def _take(self, steps: Sequence[RateStep]) -> list[RateDecision]:
         places = sorted(range(len(steps)), key=lambda i: steps[i].tenant.name)
-        rows = self._execute(TAKE, (*columns([_to_row(steps[i]) for i in places]), self._owner, self.lease))
+        rows = self._connection.execute(TAKE, (*columns([_to_row(steps[i]) for i in places]), self._owner, self.lease))
         decisions = {place: RateDecision(*row) for place, row in zip(places, rows, strict=True)}
         return [decisions[i] for i in range(len(steps))]
 
     def _renew(self, streams: Mapping[str, int]) -> None:
-        self._execute(RENEW, (self._owner, self.lease, list(streams), list(streams.values())))
-        self._execute(FORGET_OWN, (self._owner, list(streams)))
-        self._execute(FORGET_DEAD, ())
-
-    def _close(self) -> None:
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            raw.close()
-
-    def _execute(self, query: Any, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        try:
-            raw = self._connect()
-            with raise_store_errors(self._url):
-                cursor = raw.execute(query, values)
-                return cursor.fetchall() if cursor.description else []
-        except StoreError:
-            self._close()
-            raise
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        if self._raw is None:
-            connection = open_database(self._url)
-            assert connection is not None  # noqa: S101  (it is made where there is none)
-            self._raw = connection.raw
-            with raise_store_errors(self._url):
-                self._raw.execute(SETTINGS)
-        return self._raw
+        self._connection.execute(RENEW, (self._owner, self.lease, list(streams), list(streams.values())))
+        self._connection.execute(FORGET_OWN, (self._owner, list(streams)))
+        self._connection.execute(FORGET_DEAD)
 
 
 def _to_row(step: RateStep) -> tuple[Any, ...]:
