@@ -84,7 +84,7 @@ def find_dominating_model(
         seed: of the bootstrap.
     """
     models = sorted({m for row in scores for m, score in row.items() if score is not None})
-    table = np.array([[_to_number(row.get(m)) for m in models] for row in scores], np.float64)
+    table = np.array([[row.get(m) for m in models] for row in scores], np.float64)
     if len(models) < 2 or not len(table):
         return None
     means = np.array([np.nanmean(column) for column in table.T])
@@ -162,7 +162,7 @@ def _measure_gain(best: Floats, mixture: Sequence[float | None] | None, seed: in
     """Return what the mixture gains over a model on the questions graded for both; None where it was not run."""
     if mixture is None:
         return None
-    difference = np.array([_to_number(score) for score in mixture]) - best
+    difference = np.array(mixture, np.float64) - best
     known = difference[~np.isnan(difference)]
     return bootstrap_interval(list(known), seed) if len(known) >= MIN_QUESTIONS else None
 
@@ -188,7 +188,3 @@ def _best_of_tasks(table: Floats, tasks: Sequence[str]) -> float:
 
 def _format_ends(interval: MeanInterval) -> str:
     return f"{format_points(interval.low)} to {format_points(interval.high)}"
-
-
-def _to_number(score: float | None) -> float:
-    return math.nan if score is None else score

@@ -87,7 +87,7 @@ def measure_headroom(
     single = np.array([scores[i][best] for i in rows], np.float64)
     n, wrong = len(rows), int((~solved).sum())
     low, high = clopper_pearson(n - wrong, n)
-    chosen = {name: np.array([_to_number(values[i]) for i in rows]) for name, values in routed.items()}
+    chosen = {name: np.array([values[i] for i in rows], np.float64) for name, values in routed.items()}
     gains, closed = _measure_gains(chosen, single, solved, seed)
     return Headroom(
         questions=n,
@@ -198,7 +198,3 @@ def _close_gap(
             shares.append(float(gain[rows].mean()) / width)
     low, high = np.quantile(shares, (0.025, 0.975)) if shares else (math.nan, math.nan)
     return float(gain.mean() / gap.mean()), float(low), float(high)
-
-
-def _to_number(score: float | None) -> float:
-    return math.nan if score is None else score

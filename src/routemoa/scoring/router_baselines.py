@@ -17,7 +17,7 @@ from routemoa.scoring.clusters import find_centers, find_nearest
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.trained import TrainingQuestion
 
-__all__ = ["RouterBaselines", "first_choices", "fit_router_baselines", "fit_to_training_questions"]
+__all__ = ["RouterBaselines", "average_scores", "first_choices", "fit_router_baselines", "fit_to_training_questions"]
 
 NEIGHBOR_COUNTS = (5, 10, 20, 40, 80, 160, 320)
 CLUSTER_COUNTS = (1, 4, 8, 16, 32, 64)
@@ -121,7 +121,7 @@ def _choose_best(
 
 def _average_neighbors(x: Floats, scores: Floats, queries: Floats, counts: Sequence[int]) -> list[Floats]:
     """Return the mean scores over the nearest of questions x, drawn towards the overall means, for each count."""
-    means = _average_columns(scores)
+    means = average_scores(scores)
     measured = ~np.isnan(scores)
     filled = np.where(measured, scores, 0.0)
     out = [np.empty((len(queries), scores.shape[1]), np.float32) for _ in counts]
@@ -138,15 +138,16 @@ def _average_neighbors(x: Floats, scores: Floats, queries: Floats, counts: Seque
 
 def _average_clusters(x: Floats, scores: Floats, centers: Floats) -> Floats:
     """Return the mean scores of each cluster, drawn towards the overall means; a row for each center."""
-    means, measured = _average_columns(scores), ~np.isnan(scores)
+    means, measured = average_scores(scores), ~np.isnan(scores)
     onehot = np.eye(len(centers), dtype=np.float32)[find_nearest(x, centers)]
     sums, counts = onehot.T @ np.where(measured, scores, 0.0), onehot.T @ measured.astype(np.float32)
     out: Floats = ((sums + MEAN_WEIGHT * means) / (counts + MEAN_WEIGHT)).astype(np.float32)
     return out
 
 
-def _average_columns(scores: Floats) -> Floats:
+def average_scores(scores: Floats) -> Floats:
+    """Return each model's mean over the questions where it was measured, M; 0 where there are none."""
     measured = ~np.isnan(scores)
     sums = np.where(measured, scores, 0.0).sum(0)
-    out: Floats = (sums / np.maximum(1, measured.sum(0))).astype(np.float32)
-    return out
+    means: Floats = (sums / np.maximum(1, measured.sum(0))).astype(np.float32)
+    return means

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.scoring.router_baselines import RouterBaselines, first_choices
+from routemoa.scoring.router_baselines import RouterBaselines, average_scores, first_choices
 from routemoa.training.cost_tradeoff import (
     COST_RATES,
     RateMix,
@@ -21,7 +21,7 @@ from routemoa.training.cost_tradeoff import (
     weigh_questions_equally,
     weigh_tasks_equally,
 )
-from routemoa.training.table import Table, average_scores, fill_costs
+from routemoa.training.table import Table, fill_costs
 
 __all__ = [
     "BINS",

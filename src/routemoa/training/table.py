@@ -11,7 +11,7 @@ import numpy as np
 from routemoa.datasets.records import Record
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["Table", "average_scores", "build_table", "fill_costs"]
+__all__ = ["Table", "build_table", "fill_costs"]
 
 T = TypeVar("T")
 
@@ -93,11 +93,3 @@ def fill_costs(costs: Floats) -> Floats:
         means = np.where(known, costs, 0.0).sum(0) / known.sum(0)
     out: Floats = np.where(known, costs, means).astype(np.float32)
     return out
-
-
-def average_scores(scores: Floats) -> Floats:
-    """Return each model's mean over the questions where it was measured, M; 0 where there are none."""
-    measured = ~np.isnan(scores)
-    sums = np.where(measured, scores, 0.0).sum(0)
-    means: Floats = (sums / np.maximum(1, measured.sum(0))).astype(np.float32)
-    return means

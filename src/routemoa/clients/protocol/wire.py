@@ -6,6 +6,7 @@ is tolerant, and a figure that is absent or impossible is None.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
@@ -39,6 +40,7 @@ __all__ = [
     "apply_member_settings",
     "build_body",
     "decode_json",
+    "digest_request",
     "error_code",
     "error_text",
     "has_answer",
@@ -235,3 +237,11 @@ def parse_body(model: str, data: bytes, key: str | None = None) -> dict[str, Any
         reason = f"no completion in the reply: {error_text(found, key)}"
         raise InvalidResponse(model, reason, usage=Usage(0, 0, 0, 0))
     return found
+
+
+def digest_request(model: ModelSpec, request: Request) -> str:
+    """Return a digest of everything that the endpoint receives: equal requests are the same call."""
+    fields = msgspec.to_builtins(request)
+    del fields["purpose"]  # does not reach the endpoint
+    data = msgspec.json.encode([model.name, model.model, model.system, model.parameters, fields], order="sorted")
+    return hashlib.sha256(data).hexdigest()[:16]

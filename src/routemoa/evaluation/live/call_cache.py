@@ -7,7 +7,6 @@ the same method from that file, so that no call is paid for twice.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -17,9 +16,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Self
 
-import msgspec
 from msgspec.structs import replace
 
+from routemoa.clients.protocol.wire import digest_request
 from routemoa.core.errors import BudgetExceeded, InvalidResponse, ModelError, ModelHTTPError, ModelTimeout, Unreachable
 from routemoa.core.failure_kind import FailureKind
 from routemoa.core.protocols import CallRecorder, Client
@@ -140,7 +139,7 @@ class CallCache:
             BudgetExceeded: the call could pass the spending limit.
         """
         question = CURRENT_QUESTION.get()
-        digest = _request_digest(model, request)
+        digest = digest_request(model, request)
         occurrence = question.next_occurrence(digest)
         cached = await self._calls.find((question.method, digest, occurrence))
         if cached is not None:
@@ -205,11 +204,3 @@ def _completion_of(call: CachedCall) -> Completion:
     if call.kind == FailureKind.HTTP_ERROR:
         raise ModelHTTPError(call.model, reason, status=call.status or 0)
     raise ERROR_TYPES.get(call.kind or "", ModelError)(call.model, reason, produced=call.cost is None)
-
-
-def _request_digest(model: ModelSpec, request: Request) -> str:
-    """Return a digest of everything that the endpoint receives: equal requests are the same call."""
-    fields = msgspec.to_builtins(request)
-    del fields["purpose"]  # does not reach the endpoint
-    data = msgspec.json.encode([model.name, model.model, model.system, model.parameters, fields], order="sorted")
-    return hashlib.sha256(data).hexdigest()[:16]

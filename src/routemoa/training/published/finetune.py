@@ -20,13 +20,14 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Floats, sigmoid
+from routemoa.scoring.router_baselines import average_scores
 from routemoa.training.linear import fit_cosine_calibration
 from routemoa.training.published.checkpoint import catch_interrupt
 from routemoa.training.published.export import export_encoder, load_pretrained, require_libraries
 from routemoa.training.published.run import LAST_CHECKPOINT, TrainingRun
 from routemoa.training.published.settings import PublishedSettings
 from routemoa.training.published.validation import first_choice_accuracy
-from routemoa.training.table import Table, average_scores
+from routemoa.training.table import Table
 
 __all__ = ["PublishedScorer", "PublishedSettings", "train_published"]
 

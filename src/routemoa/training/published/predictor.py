@@ -11,10 +11,11 @@ import numpy as np
 
 from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.predictor import Floats, Predictor
+from routemoa.scoring.router_baselines import average_scores
 from routemoa.training.linear import fit_span
 from routemoa.training.panels import build_panels
 from routemoa.training.published.finetune import PublishedScorer
-from routemoa.training.table import Table, average_scores
+from routemoa.training.table import Table
 
 __all__ = ["build_predictor"]
 

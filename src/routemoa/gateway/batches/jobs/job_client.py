@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
 from time import monotonic
 
-import msgspec
-
 from routemoa.clients.endpoints.memory import MemberMemory, memory_of
+from routemoa.clients.protocol.wire import digest_request
 from routemoa.clients.retry import AttemptClient, PatientClient, Retry
 from routemoa.core.errors import BudgetExceeded, Unaffordable
 from routemoa.core.protocols import CallRecorder, CallResult, CallStart, Client
@@ -175,11 +173,3 @@ class _JobCall(RunCall):
                     yield piece
         except Unaffordable as e:  # the end of the job, not a model that fails
             raise e.why from e
-
-
-def digest_request(model: ModelSpec, request: Request) -> str:
-    """Return a digest of everything that the endpoint receives: equal requests are the same call."""
-    fields = msgspec.to_builtins(request)
-    del fields["purpose"]  # does not reach the endpoint
-    data = msgspec.json.encode([model.name, model.model, model.system, model.parameters, fields], order="sorted")
-    return hashlib.sha256(data).hexdigest()[:16]
