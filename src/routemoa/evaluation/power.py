@@ -74,10 +74,10 @@ def estimate_sample_size(differences: Sequence[float]) -> SampleSize:
     return SampleSize(asked, differing, mean, None, noticeable, why)
 
 
-def count_questions(difference: float, mean_square: float, power: float = POWER, alpha: float = ALPHA) -> int:
-    """Return how many questions show a difference with probability `power` at the two-sided level `alpha`.
+def count_questions(difference: float, mean_square: float) -> int:
+    """Return how many questions show a difference with probability POWER at the two-sided level ALPHA.
 
-        n = (z(1 - alpha / 2) * sqrt(q) + z(power) * sqrt(q - d ** 2)) ** 2 / d ** 2
+        n = (z(1 - ALPHA / 2) * sqrt(q) + z(POWER) * sqrt(q - d ** 2)) ** 2 / d ** 2
 
     d is the mean of the paired differences and q the mean of their squares, which for right and wrong answers is the
     share of questions that only one method gets right: then this is the sample size of McNemar's test (Connor 1987,
@@ -86,11 +86,9 @@ def count_questions(difference: float, mean_square: float, power: float = POWER,
     Args:
         difference: d, not 0.
         mean_square: q; at least d squared, else d squared counts.
-        power: probability of showing the difference.
-        alpha: probability of showing one where there is none.
     """
     square = difference * difference
     mean_square = max(mean_square, square)
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    z_alpha, z_power = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)
     spread = z_alpha * math.sqrt(mean_square) + z_power * math.sqrt(mean_square - square)
     return math.ceil(spread * spread / square)

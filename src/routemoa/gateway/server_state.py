@@ -77,7 +77,7 @@ class ServerState:
         """The state of the other workers, for the metrics; None where there are none."""
         self.boards = None if shared is None else shared.boards
         """What the other workers do now, for the dashboard; None where there are none."""
-        self.metrics = ServerMetrics([])
+        self.metrics = ServerMetrics()
         if store is not None:
             store.state.on_unrecorded = self.metrics.unrecorded.inc
         self.board = LiveBoard()

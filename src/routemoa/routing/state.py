@@ -13,7 +13,7 @@ from routemoa.judging.answers.grouping import Groups, group_answers, group_run_c
 from routemoa.judging.answers.json_answers import group_json
 from routemoa.judging.answers.tool_calls import group_calls
 from routemoa.judging.difficulty import shift_prior
-from routemoa.judging.evidence import Signals, collect_signals, signal_log_odds
+from routemoa.judging.evidence import collect_signals, signal_log_odds
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.judging.published_fusion import impute_missing
@@ -35,8 +35,6 @@ class PanelState(Struct, frozen=True):
     """Each model's latest answer."""
     groups: Groups
     """Of the proposals."""
-    signals: tuple[Signals, ...]
-    """Of each group."""
     posterior: Posterior
     leader: int | None
     """The group that leads; None where no answer states anything."""
@@ -69,7 +67,7 @@ class TraceReader(Struct, frozen=True):
             lone_leader=self.judge_model.coefficients.lone_leader,
             closed=groups.closed,
         )
-        return PanelState(proposals, groups, signals, posterior, self._leader(trace, posterior, proposals, groups))
+        return PanelState(proposals, groups, posterior, self._leader(trace, posterior, proposals, groups))
 
     def _votes(self, trace: Trace, proposals: Sequence[Proposal], groups: Groups) -> list[Vote]:
         """Return each answer as a vote; one that breaks off or fails is less likely right than its model's others."""

@@ -65,12 +65,11 @@ def confirm_cost(
 def confirm_questions(
     pool: Pool,
     questions: Sequence[str],
-    methods: Sequence[str] = ("routemoa",),
     *,
     assume_yes: bool = False,
     max_cost: float | None = None,
 ) -> None:
-    """Get consent for answering questions by some methods; print nothing where the pool is free.
+    """Get consent for answering questions; print nothing where the pool is free.
 
     Raises:
         Declined: the answer on the terminal was no.
@@ -84,7 +83,7 @@ def confirm_questions(
     from routemoa.evaluation.live.runner import plan_units
 
     asked = [Question(str(i), "questions", text) for i, text in enumerate(questions)]
-    estimate = estimate_cost(plan_units(asked, methods, ()), pool)
+    estimate = estimate_cost(plan_units(asked, ("routemoa",), ()), pool)
     announcement = (
         f"{counted(len(asked), 'question')} with {pool.source}: at most {counted(estimate.calls, 'call')}; "
         f"cost at most: {describe_cost(estimate)}"

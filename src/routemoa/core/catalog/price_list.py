@@ -90,11 +90,11 @@ def find_price(model: str, at: datetime) -> Price | None:
     return _to_price([found.get_prices(at)], "")
 
 
-def find_listing(endpoint: str, model: str, now: datetime | None = None) -> Listing | None:
+def find_listing(endpoint: str, model: str) -> Listing | None:
     """Return what the library knows of a model that is served at a public endpoint; None where it knows nothing."""
     if not has_price_library() or not _is_public(endpoint) or (info := _find_model_info(endpoint, model)) is None:
         return None
-    return Listing(_price_of(info, now or datetime.now(UTC)), info.context_window, bool(info.deprecated))
+    return Listing(_price_of(info, datetime.now(UTC)), info.context_window, bool(info.deprecated))
 
 
 def _may_be_listed(model: ModelSpec) -> bool:

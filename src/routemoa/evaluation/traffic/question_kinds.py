@@ -39,7 +39,7 @@ class QuestionKind(Struct, frozen=True):
     """Member -> how often its answer was chosen."""
 
 
-def find_kinds(answers: Sequence[JudgedAnswer], members: Sequence[str], seed: int = 0) -> list[QuestionKind]:
+def find_kinds(answers: Sequence[JudgedAnswer], members: Sequence[str]) -> list[QuestionKind]:
     """Group the newest judged questions, the largest group first; without texts there is one group."""
     newest = sorted(answers, key=lambda a: a.at)[-MAX_QUESTIONS:]
     texts = [a.question[:MAX_CHARACTERS] for a in newest]
@@ -47,7 +47,7 @@ def find_kinds(answers: Sequence[JudgedAnswer], members: Sequence[str], seed: in
     if count < 2:
         return [_describe(newest, members, ())] if newest else []
     vectors = embed_lexical(texts, count_idf(texts))
-    nearest = find_nearest(vectors, find_centers(vectors, count, np.random.default_rng(seed)))
+    nearest = find_nearest(vectors, find_centers(vectors, count, np.random.default_rng(0)))
     words = [set(_WORD.findall(t.lower())) for t in texts]
     named: dict[tuple[str, ...], list[JudgedAnswer]] = {}
     for number in range(count):

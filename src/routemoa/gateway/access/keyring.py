@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
 from routemoa.core.access.tenants import Tenant, Tenants
 from routemoa.ledger import Store, StoreError
@@ -26,25 +25,16 @@ class Keyring:
         tenants: of the pool file.
         store: holds keys, and the budgets of all tenants; None has neither.
         requires_key: no request is let in without a key, even where there is none yet.
-        clock: seconds since the epoch, by which keys expire.
 
     Raises:
         StoreError: the store cannot be read.
     """
 
-    def __init__(
-        self,
-        tenants: Tenants,
-        store: Store | None,
-        *,
-        requires_key: bool = False,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, tenants: Tenants, store: Store | None, *, requires_key: bool = False) -> None:
         self.tenants = tenants
         """Of this moment."""
         self.requires_key = requires_key or bool(tenants.members)
         """Whether requests need a key. Once there was one they do, whatever becomes of it: a server does not open."""
-        self._clock = clock
         self._store = store
         self._reader = None if store is None else KeyReader(store.path)
         self._warned = ""
@@ -53,11 +43,11 @@ class Keyring:
 
     def find(self, secret: str) -> Tenant | None:
         """Return the tenant that has this secret now, or None."""
-        return self.tenants.find(secret, self._clock())
+        return self.tenants.find(secret, time.time())
 
     def list_active(self) -> list[Tenant]:
         """Return the tenants of the file, and the keys that have neither expired nor been revoked."""
-        now = self._clock()
+        now = time.time()
         stored = [key.tenant for key in self.tenants.keys if key.state(now) == "active"]
         return [*self.tenants.members, *stored]
 

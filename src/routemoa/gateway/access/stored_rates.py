@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -45,24 +45,23 @@ class StoredRates:
 
     Args:
         store: decides for all of them.
-        clock: seconds.
     """
 
-    def __init__(self, store: RateStore, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, store: RateStore) -> None:
         self.is_cut_off = False
-        self._store, self._clock = store, clock
+        self._store = store
         self._known: dict[str, RateState] = {}  # as last seen in the store, or counted here since
         self._streams: Counter[str] = Counter()  # that this process serves, by tenant
         self._alone: dict[str, Tenant] = {}  # for which this process has decided since the store is away
         self._queue: list[_Waiting] = []
         self._wake = asyncio.Event()
-        self._renewed = clock()
+        self._renewed = monotonic()
         self._is_unsure = False  # whether the store counts other streams of this process than there are
 
     async def look(self, tenant: Tenant) -> RateState:
         """Return the state of this moment, as it was seen within the last second."""
         known = self._known.get(tenant.name)
-        if not self.is_cut_off and (known is None or self._clock() - known.at > LOOK_SECONDS):
+        if not self.is_cut_off and (known is None or monotonic() - known.at > LOOK_SECONDS):
             await self._decide(RateStep(tenant))
         return self._now(tenant)
 
@@ -117,7 +116,7 @@ class StoredRates:
         """Do what is due. Raises StoreError."""
         if self.is_cut_off:
             await self._return()
-        elif self._is_unsure or (self._known and self._clock() - self._renewed > self._store.lease / RENEWALS):
+        elif self._is_unsure or (self._known and monotonic() - self._renewed > self._store.lease / RENEWALS):
             await self._renew()
         await self._exchange()
 
@@ -136,7 +135,7 @@ class StoredRates:
 
     def _apply(self, waiting: _Waiting, decision: RateDecision) -> None:
         tenant, future = waiting.step.tenant, waiting.future
-        self._known[tenant.name] = RateState(self._clock(), decision.requests, decision.tokens, decision.streams)
+        self._known[tenant.name] = RateState(monotonic(), decision.requests, decision.tokens, decision.streams)
         if future is not None and future.done():  # the request has ended, or was decided on here
             self._is_unsure = True
             return
@@ -147,7 +146,7 @@ class StoredRates:
 
     async def _renew(self) -> None:
         """Say which streams there are. Raises StoreError."""
-        self._is_unsure, self._renewed = False, self._clock()
+        self._is_unsure, self._renewed = False, monotonic()
         await self._store.renew(self._streams)
 
     async def _return(self) -> None:
@@ -225,6 +224,6 @@ class StoredRates:
 
     def _now(self, tenant: Tenant) -> RateState:
         """Return what is known as of now; alone, the streams are those of this process."""
-        now = self._clock()
+        now = monotonic()
         state = drain_rates(self._known.get(tenant.name, RateState(now)), tenant, now)
         return replace(state, streams=self._streams[tenant.name]) if self.is_cut_off else state

@@ -30,7 +30,6 @@ __all__ = [
     "group_by_form",
     "group_run_code",
     "mean_similarities",
-    "text_similarity",
 ]
 
 SAME_TEXT_SIMILARITY = 0.9
@@ -160,11 +159,6 @@ def group_run_code(trace: Trace, proposals: Sequence[Proposal]) -> Groups | None
 def _fold_space(text: str) -> tuple[str, str]:
     """Return a text in lower case with single spaces, as far as that is quick, and the rest of it."""
     return " ".join(text[:MAX_FOLDED].split()).casefold(), text[MAX_FOLDED:]
-
-
-def text_similarity(a: str, b: str) -> float:
-    """Return how far two texts use the same words and pairs of words, in [0, 1]."""
-    return _cosine(_word_vector(a), _word_vector(b))
 
 
 def final_answer(text: str) -> str | None:

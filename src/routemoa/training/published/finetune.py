@@ -61,7 +61,6 @@ def train_published(
     out: Path,
     settings: PublishedSettings | None = None,
     *,
-    resume: bool = True,
     report: Report = lambda line: None,
 ) -> PublishedScorer:
     """Train on `data`.
@@ -71,7 +70,6 @@ def train_published(
         out: the work folder: last.safetensors (written after every epoch and on Ctrl-C; the next run continues from
             it), best.safetensors, and `encoder`, the folder of the result.
         settings: None takes the defaults.
-        resume: continue from a checkpoint of the same settings and data.
         report: gets a line on the progress.
 
     Raises:
@@ -96,7 +94,7 @@ def train_published(
             f"{counted(len(run.training), 'question')} to train on, {len(run.validation)} for validation, "
             f"{counted(len(data.models), 'model')}"
         )
-        if resume and run.resume():
+        if run.resume():
             report(f"going on from {out / LAST_CHECKPOINT}: epoch {run.epoch + 1}, step {run.step + 1}")
         with catch_interrupt() as interrupted:
             while run.epoch < settings.epochs and not run.has_stalled():

@@ -12,6 +12,7 @@ __all__ = ["sample_llm_loss", "sample_sample_loss"]
 
 GOOD_SCORE = 0.5
 """A model that scores above this on a query is never pushed away from it."""
+NEGATIVES = 3
 
 
 def sample_llm_loss(
@@ -61,19 +62,17 @@ def sample_sample_loss(
     groups: Tensor,
     generator: torch.Generator | None = None,
     *,
-    negatives: int = 3,
     temperature: float = 1.0,
 ) -> Tensor:
     """Pull queries of one group together, and away from queries of other groups; returns a scalar.
 
-    For each query one other of its group and up to `negatives` of other groups are drawn from the batch. The loss is
+    For each query one other of its group and up to NEGATIVES of other groups are drawn from the batch. The loss is
     the mean over the queries for which there are both.
 
     Args:
         embeddings: B x d, of any length.
         groups: B integers.
         generator: of the draws.
-        negatives: queries of other groups for each query.
         temperature: divides the cosines.
     """
     rows = len(embeddings)
@@ -83,7 +82,7 @@ def sample_sample_loss(
     mates = same & ~torch.eye(rows, dtype=torch.bool, device=same.device)
     draws = torch.rand(rows, rows, generator=generator).to(same.device) + 1.0  # above 0, which marks what is left out
     mate = (draws * mates).argmax(1, keepdim=True)
-    values, others = (draws * ~same).topk(min(negatives, rows), dim=1)
+    values, others = (draws * ~same).topk(min(NEGATIVES, rows), dim=1)
     is_negative = ((values > 0) & mates.any(1, keepdim=True))[:, None, :]
     pulled, pushed = cosines.gather(1, mate), cosines.gather(1, others)[:, None, :]
     losses, used = _contrastive_loss(pulled, pushed, is_negative, temperature)

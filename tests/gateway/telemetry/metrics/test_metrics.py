@@ -145,7 +145,7 @@ async def test_open_metrics_where_they_are_asked_for() -> None:
 
 
 async def test_unknown_figures_are_not_counted_as_zero() -> None:
-    metrics = ServerMetrics(["a"])
+    metrics = ServerMetrics()
     recorder = metrics.count_calls(None)
     number = await recorder.start(CallStart("a", "proposal", None))
     recorder.finish(number, CallResult(Usage(), None, None, 0.5, "ok"))
@@ -159,7 +159,7 @@ async def test_unknown_figures_are_not_counted_as_zero() -> None:
 def known_metrics() -> set[str]:
     """The names of what is counted, histograms without their ending."""
     pool = pool_of("http://127.0.0.1:9/v1")
-    metrics = ServerMetrics(["a"])
+    metrics = ServerMetrics()
     state = StateCollector(pool, MemberMemory(), LoadGate(1.0), Keyring(pool.tenants, None), None, rates=MemoryRates())
     families = [*metrics.registry.collect(), *state.collect()]
     return {f.name + ("_total" if f.type == "counter" else "") for f in families if f.name.startswith("routemoa")}

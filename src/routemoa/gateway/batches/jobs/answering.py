@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 
 from msgspec.structs import replace
@@ -46,7 +46,6 @@ class RowAnswerer:
         is_repeated: tells whether a row, by its number, repeats an id.
         keeps_traces: whether results hold traces.
         for_operator: results are for the owner of the pool, who may read what endpoints said.
-        sleep: waits so many seconds.
     """
 
     def __init__(
@@ -59,11 +58,10 @@ class RowAnswerer:
         is_repeated: Callable[[int], bool] = lambda _: False,
         keeps_traces: bool = True,
         for_operator: bool = False,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._pool, self._client, self._rules = pool, client, rules
         self._new_recorder, self._is_repeated, self._keeps_traces = new_recorder, is_repeated, keeps_traces
-        self._for_operator, self._sleep = for_operator, sleep
+        self._for_operator = for_operator
         self._methods: dict[str, Method] = {}
 
     async def answer(self, row: InputRow) -> RowResult:
@@ -88,7 +86,7 @@ class RowAnswerer:
             if response is None or response.status not in PASSING or attempt == ATTEMPTS:
                 return result
             wait = WAIT * 2**attempt * random.random()  # noqa: S311  (so that rows do not return as one)
-            await self._sleep(min(wait if response.retry_after is None else response.retry_after, MAX_WAIT))
+            await asyncio.sleep(min(wait if response.retry_after is None else response.retry_after, MAX_WAIT))
         raise AssertionError("unreachable")
 
     async def _try(self, row: InputRow, request: RowRequest, run: RowRun) -> tuple[RowResult, ErrorResponse | None]:

@@ -21,7 +21,7 @@ from routemoa.gateway.batches.jobs.job_client import JobClient
 from routemoa.gateway.batches.jobs.journal import CallJournal
 from routemoa.gateway.batches.jobs.local_engine import RowQueue, answer_rows
 from routemoa.gateway.batches.jobs.pace import Pace
-from routemoa.gateway.batches.jobs.results import ResultFormat, ResultStore, RowResult
+from routemoa.gateway.batches.jobs.results import ResultStore, RowResult
 from routemoa.gateway.batches.jobs.row_request import RowRules
 from routemoa.mixture.budget.account import Account
 from routemoa.mixture.budget.run_client import RunClient
@@ -59,9 +59,9 @@ class JobFiles(Struct, frozen=True):
 
 
 @contextmanager
-def open_job_files(folder: Path, form: ResultFormat = "jsonl") -> Iterator[JobFiles]:
+def open_job_files(folder: Path) -> Iterator[JobFiles]:
     """Open what a job's folder holds; one process at a time. Raises RecordsError."""
-    results = ResultStore(folder, form)
+    results = ResultStore(folder, "jsonl")
     try:
         journal = CallJournal(folder, results.has)
         try:
@@ -82,7 +82,6 @@ async def run_job(
     repeated: Collection[int] = (),
     new_recorder: NewRecorder = lambda _: None,
     on_result: Callable[[RowResult], None] = lambda _: None,
-    before_row: Callable[[], Awaitable[None]] | None = None,
     wrap: Callable[[RowAnswerer], Callable[[InputRow], Awaitable[RowResult]]] = lambda answerer: answerer.answer,
     on_queue: Callable[[RowQueue], None] = lambda _: None,
 ) -> None:
@@ -97,7 +96,6 @@ async def run_job(
         repeated: numbers of rows that repeat an id.
         new_recorder: returns what writes a row's calls to the ledger; its argument is what answers.
         on_result: called with each result once it is written.
-        before_row: waits until a row may begin, beside the job's own rates.
         wrap: what answers a row, around the answerer.
         on_queue: called with the queue, whose `stop` ends the job early.
 
@@ -117,18 +115,13 @@ async def run_job(
         for_operator=options.for_operator,
     )
 
-    async def wait() -> None:
-        await pace.wait()
-        if before_row is not None:
-            await before_row()
-
     def keep(result: RowResult) -> None:
         files.keep(result)
         on_result(result)
 
     queue = RowQueue(pending_rows(inputs, files.results.has))
     on_queue(queue)
-    await answer_rows(queue, wrap(answerer), keep, concurrency=options.concurrency, before_row=wait)
+    await answer_rows(queue, wrap(answerer), keep, concurrency=options.concurrency, before_row=pace.wait)
 
 
 def _limit_budget(client: Client, options: JobOptions, spent: float) -> RunClient:

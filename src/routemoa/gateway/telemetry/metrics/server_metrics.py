@@ -27,14 +27,11 @@ NO_MODEL = "unknown"
 
 
 class ServerMetrics:
-    """What a server has done since its start.
+    """What a server has done since its start."""
 
-    Args:
-        names: the methods and members that a request may name.
-    """
-
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = set(names)
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        """The methods and members that a request may name."""
         self.registry = registry = CollectorRegistry()
         self.process = ProcessCollector(registry=registry)
         self._define_request_metrics(registry)

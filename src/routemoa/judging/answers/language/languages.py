@@ -145,17 +145,17 @@ _LATIN_WORDS = {word: patterns for word, patterns in _WORDS.items() if max(word)
 _BEYOND_LATIN = compile_late("[\u0370-\u1fff\u2e80-\uffff]")
 
 
-def find_lead_ins(text: str, most: int = MAX_LEAD_INS) -> list[int]:
+def find_lead_ins(text: str) -> list[int]:
     """Return the places after which a result follows, in whatever language the text says so; in their order.
 
-    Of each noun only the last `most` are looked for.
+    Of each noun only the last MAX_LEAD_INS are looked for.
     """
     folded = _fold(text)
     ends: set[int] = set()
     for word, patterns in _words_for(text).items():
         found = 0
         at = folded.rfind(word)
-        while at >= 0 and found < most:
+        while at >= 0 and found < MAX_LEAD_INS:
             matches = _match_noun(text, folded, word, at, patterns)
             found += len(matches) > 0
             ends.update(matches)
