@@ -22,6 +22,7 @@ from routemoa.core.pool_file.pool import METHODS
 from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
 from routemoa.testing import FakeEndpoint, Fault
+from tests.cli.in_process import run_in_process
 
 SPOKEN = '[mixture]\nself_assessment = "spoken"\n'
 """Each model assesses its own answer in words."""
@@ -58,10 +59,23 @@ def pool(tmp_path: Path, url: str, names: str = "ab", mixture: str = "") -> str:
     return str(file)
 
 
-def run(*args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA") or k == "ROUTEMOA_STORE"} | env
+def own_environment(env: dict[str, str]) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA") or k == "ROUTEMOA_STORE"} | env
+
+
+def run(*args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    return run_in_process(*args, stdin=stdin, environment=own_environment(env))
+
+
+def run_process(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*ROUTEMOA, *args], capture_output=True, text=True, input=stdin or "", timeout=60, check=False, env=environment
+        [*ROUTEMOA, *args],
+        capture_output=True,
+        text=True,
+        input="",
+        timeout=60,
+        check=False,
+        env=own_environment(env),
     )
 
 
@@ -231,7 +245,7 @@ def test_what_an_endpoint_says_cannot_steer_the_terminal(tmp_path: Path, verbosi
 def test_a_terminal_that_lacks_a_character_shows_another(tmp_path: Path) -> None:
     with endpoint("Grüße, 世界!") as e:
         for option in ("-q", "-v", "-vv"):
-            done = run("ask", "x", option, "--pool", pool(tmp_path, e.url), PYTHONIOENCODING="ascii")
+            done = run_process("ask", "x", option, "--pool", pool(tmp_path, e.url), PYTHONIOENCODING="ascii")
             assert (done.returncode, done.stdout) == (0, "Gr??e, ??!\n"), done.stderr
 
 
@@ -283,7 +297,7 @@ def test_help_is_fast_and_has_examples() -> None:
     times = []
     for _ in range(3):
         begun = time.perf_counter()
-        done = run("--help")
+        done = run_process("--help")
         times.append(time.perf_counter() - begun)
     assert "Start here" in done.stdout
     assert min(times) < 0.3

@@ -24,6 +24,7 @@ from routemoa.cli import cli
 from routemoa.core.pool_file.pool import Pool
 from routemoa.ledger import default_path, read_calls
 from routemoa.testing import Fault
+from tests.cli.in_process import run_in_process
 from tests.cli.test_ask import ROUTEMOA, endpoint
 
 COMMANDS = ("collect", "bench", "demo", "join")
@@ -67,15 +68,7 @@ def arrange(
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command without a terminal."""
-    return subprocess.run(
-        [*ROUTEMOA, *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_in_process(*arguments, folder=folder)
 
 
 def run_on_terminal(folder: Path, keys: str, *arguments: str) -> tuple[int, str, bytes]:

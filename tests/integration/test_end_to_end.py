@@ -14,7 +14,7 @@ import pytest
 from routemoa.clients.weights import load_manifest
 from routemoa.core.trace import Answer
 from routemoa.core.types import from_json
-from tests.cli.test_ask import ROUTEMOA, run
+from tests.cli.test_ask import ROUTEMOA, run_process
 
 pytestmark = [
     pytest.mark.weights,
@@ -58,7 +58,7 @@ def pool(tmp_path: Path) -> str:
 
 
 def test_a_mixture_of_real_models_answers_and_explains_itself(pool: str) -> None:
-    done = run("ask", "What is 2 + 2?", "--json", "--pool", pool)
+    done = run_process("ask", "What is 2 + 2?", "--json", "--pool", pool)
     assert done.returncode == 0, done.stderr
     answer = from_json(done.stdout, Answer)
     trace = answer.trace
@@ -76,7 +76,7 @@ def test_a_mixture_of_real_models_answers_and_explains_itself(pool: str) -> None
 
 
 def test_every_model_answers_a_probe(pool: str) -> None:
-    done = run("pool", "check", "--json", "--pool", pool)
+    done = run_process("pool", "check", "--json", "--pool", pool)
     assert done.returncode == 0, done.stderr
     assert [m["ok"] for m in json.loads(done.stdout)["models"]] == [True, True]
 

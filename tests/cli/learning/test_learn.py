@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +23,7 @@ from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_
 from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.ledger.trace_store.traces import Feedback, TraceStore, traces_path
 from routemoa.scoring.constant import load_scorer
+from tests.cli.in_process import run_in_process
 
 POOL = """# my pool
 [[model]]   # the first
@@ -49,8 +49,7 @@ class Clock:
 
 
 def run(*words: str | Path, fails: bool = False) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "routemoa", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = run_in_process(*map(str, words))
     assert "Traceback" not in done.stderr
     assert (done.returncode != 0) == fails, done.stderr
     return done
