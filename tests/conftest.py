@@ -12,10 +12,21 @@ import pytest
 from hypothesis import settings
 
 from routemoa.core.pool_file.pool import Pool, parse_pool
-from tests.ledger.postgres.fixtures import database, place, postgres_server
+from tests.ledger.postgres.fixtures import database, mortal_server, place, postgres_server
+from tests.ledger.redis.fixtures import redis_server
 from tests.ray_cluster import ray_cluster, ray_connection
 
-__all__ = ["database", "make_pool", "own_store", "place", "postgres_server", "ray_cluster", "ray_connection"]
+__all__ = [
+    "database",
+    "make_pool",
+    "mortal_server",
+    "own_store",
+    "place",
+    "postgres_server",
+    "ray_cluster",
+    "ray_connection",
+    "redis_server",
+]
 
 MakePool = Callable[..., Pool]
 

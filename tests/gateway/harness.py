@@ -24,7 +24,7 @@ from routemoa.core.protocols import CallRecorder, Method
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.tables.server_table import ServerSettings
 from routemoa.core.trace import Answer
-from routemoa.core.trace_builder import collect_answer
+from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query
 from routemoa.core.usage import Usage
 from routemoa.gateway import create_app
@@ -64,7 +64,7 @@ class Script:
             raise
 
     async def answer(self, query: Query) -> Answer:
-        return await collect_answer(self.stream(query))
+        return fold_events([event async for event in self.stream(query)])
 
 
 class ShortWaits:

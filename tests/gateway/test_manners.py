@@ -190,14 +190,15 @@ async def test_compressed_bodies_are_bounded(data: bytes, encoding: str, status:
 # --- kept connections
 
 
-async def test_idle_connections_are_kept() -> None:
+async def test_idle_connections_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection waits for its next request longer than for the rest of a request that has begun."""
+    monkeypatch.setattr("routemoa.gateway.lifecycle.server.SWEEP_SECONDS", 0.05)
     settings = ServerSettings(head_seconds=0.2, idle_seconds=60.0)
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with serving(Script(*ANSWER), settings=settings) as s:
         caller = await s.connect(get)
         assert b'"ok"' in await caller.reader.readuntil(b"}")
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(0.5)
         caller.writer.write(get)
         assert b'"ok"' in await asyncio.wait_for(caller.reader.readuntil(b"}"), 5)
         caller.writer.write(get[:9])

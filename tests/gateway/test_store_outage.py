@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,29 +12,21 @@ from routemoa.core.access.secret_keys import digest_secret
 from routemoa.core.access.tenants import Tenant
 from routemoa.core.tables.traces_table import TraceSettings
 from routemoa.gateway.traces import lookup
-from routemoa.ledger import Store, read_calls
+from routemoa.ledger import Store, StoreUrl, read_calls
 from routemoa.ledger.keys import create_key, read_keys
 from routemoa.ledger.trace_store.traces import TraceStore, read_traces, traces_path
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import Response, Serving, serving
 from tests.gateway.test_keys import ask, make_pool
-from tests.ledger.postgres.fixtures import find_server_programs
 from tests.ledger.postgres.server import PostgresServer
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    server = PostgresServer(find_server_programs())
-    yield server
-    server.remove()
 
 
 async def feedback(s: Serving, id_: str, key: str) -> Response:
     return await (await s.raw({"id": id_, "thumb": "up"}, "/feedback", {"Authorization": f"Bearer {key}"})).whole()
 
 
-async def test_a_killed_database_under_requests(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = server.make_database()
+async def test_a_killed_database_under_requests(mortal_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = mortal_server.make_database()
     free = create_key(url, Tenant("free", ""), time.time()).secret
     rich = create_key(url, Tenant("rich", "", 100.0), time.time()).secret
     async with FakeEndpoint("It is 4.") as e:
@@ -45,13 +36,13 @@ async def test_a_killed_database_under_requests(server: PostgresServer, monkeypa
             first = await ask(s, free)
             assert first.status == (await ask(s, rich)).status == 200
             assert (await feedback(s, first.json["id"], free)).status == 200
-            server.signal(signal.SIGSTOP)
+            mortal_server.signal(signal.SIGSTOP)
             with monkeypatch.context() as patch:
                 patch.setattr(lookup, "PATIENCE", 0.3)
                 hanging = await asyncio.gather(*(feedback(s, first.json["id"], free) for _ in range(9)))
             assert {h.status for h in hanging} == {503}, "a database that hangs keeps no thread of the others"
-            server.signal(signal.SIGCONT)
-            server.kill()
+            mortal_server.signal(signal.SIGCONT)
+            mortal_server.kill()
             answers = await asyncio.gather(*(ask(s, free) for _ in range(20)))
             assert {a.status for a in answers} == {200}, "a known key needs no database"
             refused = await ask(s, rich)
@@ -59,13 +50,11 @@ async def test_a_killed_database_under_requests(server: PostgresServer, monkeypa
             assert int(refused.headers["retry-after"]) > 0
             assert "moa" not in refused.body.decode()
             assert (await ask(s, "rmk_unknown")).status == 401
-            await asyncio.to_thread(server.start)
-            await asyncio.sleep(2.5)
+            await asyncio.to_thread(mortal_server.start)
             fresh = create_key(url, Tenant("fresh", ""), time.time()).secret
-            assert (await ask(s, rich)).status == 200
-            async with asyncio.timeout(5):
-                while (await ask(s, fresh)).status != 200:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+            async with asyncio.timeout(10):
+                while {(await ask(s, key)).status for key in (rich, fresh)} != {200}:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
             assert (await feedback(s, answers[0].json["id"], free)).status == 200
     calls = list(read_calls(url))
     assert {c.outcome for c in calls} == {"ok"}
@@ -74,18 +63,17 @@ async def test_a_killed_database_under_requests(server: PostgresServer, monkeypa
     assert len([t for t in read_traces(url) if t.tenant == "free"]) == 21
 
 
-async def test_keys_are_made_and_revoked_over_http(server: PostgresServer) -> None:
-    url = server.make_database()
+async def test_keys_are_made_and_revoked_over_http(database: StoreUrl) -> None:
     async with FakeEndpoint("It is 4.") as e:
         pool = make_pool(e.url)
-        async with serving(pool=pool, store=Store(url, pool.tenants), admin_key=digest_secret("root")) as s:
+        async with serving(pool=pool, store=Store(database, pool.tenants), admin_key=digest_secret("root")) as s:
             made = await post_admin(s, "", b'{"name": "k"}')
             assert made.status == 201
             assert (await ask(s, made.json["key"])).status == 200
             assert (await post_admin(s, "", b'{"name": "k"}')).status == 409
             assert (await post_admin(s, "/k/revoke", b"")).status == 200
             assert (await ask(s, made.json["key"])).status == 401
-    assert [key.state(time.time()) for key in read_keys(url)] == ["revoked"]
+    assert [key.state(time.time()) for key in read_keys(database)] == ["revoked"]
 
 
 async def post_admin(s: Serving, path: str, body: bytes) -> Response:

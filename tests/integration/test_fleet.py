@@ -15,10 +15,7 @@ import pytest
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import HI
 from tests.gateway.lifecycle.test_server import Served, serve
-from tests.ledger.redis.fixtures import redis_server
 from tests.ledger.redis.server import RedisServer
-
-__all__ = ["redis_server"]
 
 POOL = """
 [[model]]

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 from openai import AsyncOpenAI
 
+from routemoa.core.pool_file.pool_files import POLL_SECONDS
 from routemoa.testing import FakeEndpoint, Fault
 from tests.gateway.harness import HI
 from tests.gateway.lifecycle.test_server import serve
@@ -41,6 +43,13 @@ async def until(sdk: AsyncOpenAI, condition: Callable[[set[str]], bool]) -> floa
     return time.monotonic() - began
 
 
+async def until_refused(url: str, times: int) -> None:
+    said = f'routemoa_pool_reloads_total{{outcome="refused"}} {times}.0'
+    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+        while said not in await (await session.get(f"{url.removesuffix('/v1')}/metrics")).text():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.alone
 async def test_a_changed_file_is_taken_over_and_a_wrong_one_refused(tmp_path: Path) -> None:
     async with FakeEndpoint("four") as e:
@@ -54,11 +63,11 @@ async def test_a_changed_file_is_taken_over_and_a_wrong_one_refused(tmp_path: Pa
             with pytest.raises(openai.NotFoundError):
                 await s.sdk.chat.completions.create(model="a", messages=HI)
             file.write_text(f"a = {'[' * 5000}")
-            await asyncio.sleep(2.0)
+            await until_refused(s.url, 1)
             assert await models(s.sdk) == {"b", "c"}
             assert (await s.sdk.chat.completions.create(model="routemoa", messages=HI)).choices
             file.unlink()
-            await asyncio.sleep(2.0)
+            await until_refused(s.url, 2)
             assert await models(s.sdk) == {"b", "c"}
             write(file, e.url, "d", "[gateway]\nredact = true\n[limits]\nmax_calls = 4\n[traces]\ndays = 1.0\n")
             await until(s.sdk, lambda found: found == {"d"})
@@ -71,18 +80,9 @@ async def test_a_changed_file_is_taken_over_and_a_wrong_one_refused(tmp_path: Pa
     assert "Traceback" not in log
 
 
-async def test_a_signal_reads_a_file_that_is_not_watched(tmp_path: Path) -> None:
-    async with FakeEndpoint("four") as e:
-        file = write(tmp_path / "pool.toml", e.url, "a")
-        async with serve(file, "--no-store", "--no-watch") as s:
-            write(file, e.url, "ab")
-            await asyncio.sleep(2.0)
-            assert await models(s.sdk) == {"a"}
-            s.process.send_signal(signal.SIGHUP)
-            await until(s.sdk, lambda found: found == {"a", "b"})
-
-
-async def test_the_admin_route_reads_it_and_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_not_watched_is_read_by_the_admin_route_which_says_what_is_wrong_and_at_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ROUTEMOA_ADMIN_KEY", "operator-1")
     monkeypatch.setenv("TEAM", "sk-team")
     tenant = '[[tenant]]\nname = "{}"\nkey_env = "TEAM"\nmax_cost_per_day = 5.0\n'
@@ -92,6 +92,8 @@ async def test_the_admin_route_reads_it_and_says_what_is_wrong(tmp_path: Path, m
             admin = AsyncOpenAI(base_url=s.url.removesuffix("/v1"), api_key="operator-1", max_retries=0)
             team = AsyncOpenAI(base_url=s.url, api_key="sk-team", max_retries=0)
             write(file, e.url, "ab", tenant.format("two"))
+            await asyncio.sleep(3 * POLL_SECONDS)
+            assert await models(team) == {"a"}
             done: Any = await admin.post("/admin/reload", cast_to=object)
             assert done["reloaded"] is True
             assert await models(team) == {"a", "b"}
@@ -101,6 +103,9 @@ async def test_the_admin_route_reads_it_and_says_what_is_wrong(tmp_path: Path, m
             assert await models(team) == {"a", "b"}
             with pytest.raises(openai.AuthenticationError):
                 await team.with_options(base_url=s.url.removesuffix("/v1")).post("/admin/reload", cast_to=object)
+            write(file, e.url, "abc", tenant.format("two"))
+            s.process.send_signal(signal.SIGHUP)
+            await until(team, lambda found: found == {"a", "b", "c"})
             await admin.close()
             await team.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,15 +17,7 @@ from routemoa.ledger.trace_store.traces import TraceStore, traces_path
 from routemoa.testing import FakeEndpoint
 from tests.gateway.harness import serving, until
 from tests.gateway.test_keys import ask, get, make_pool
-from tests.ledger.postgres.fixtures import find_server_programs
 from tests.ledger.postgres.server import PostgresServer
-
-
-@pytest.fixture
-def mortal_server() -> Iterator[PostgresServer]:
-    server = PostgresServer(find_server_programs())
-    yield server
-    server.remove()
 
 
 async def test_two_servers_with_one_database(mortal_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

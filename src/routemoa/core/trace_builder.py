@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ from routemoa.core.trace import Answer, Failure, Layer, Proposal, Trace
 from routemoa.core.types import Query
 from routemoa.core.usage import Usage, add_optional
 
-__all__ = ["REPORTED_COST", "TraceBuilder", "collect_answer", "fold_events"]
+__all__ = ["REPORTED_COST", "TraceBuilder", "fold_events"]
 
 REPORTED_COST = "the endpoint's own figure"
 """Where the price of a model comes from whose endpoint reports what a call costs."""
@@ -176,13 +176,5 @@ def fold_events(events: Iterable[Event]) -> Answer:
     """Fold the events of a method into its answer."""
     builder = TraceBuilder()
     for event in events:
-        builder.add(event)
-    return builder.answer
-
-
-async def collect_answer(events: AsyncIterator[Event]) -> Answer:
-    """Run a method's events to their end and fold them into its answer."""
-    builder = TraceBuilder()
-    async for event in events:
         builder.add(event)
     return builder.answer

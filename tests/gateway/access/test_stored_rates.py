@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,16 +17,7 @@ from routemoa.gateway.access.stored_rates import StoredRates
 from routemoa.ledger.location import StoreUrl
 from routemoa.ledger.postgres.rates import PostgresRates
 from tests.gateway.access.rate_laws import check_rule_of_one_process, reserve_many, until
-from tests.ledger.postgres.fixtures import find_server_programs
 from tests.ledger.postgres.server import PostgresServer
-
-
-@pytest.fixture(scope="module")
-def mortal_server() -> Iterator[PostgresServer]:
-    """A server of its own, to be killed."""
-    server = PostgresServer(find_server_programs())
-    yield server
-    server.remove()
 
 
 @asynccontextmanager

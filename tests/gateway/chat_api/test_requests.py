@@ -27,7 +27,7 @@ from routemoa.core.failure_kind import FailureKind
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import CallRecorder
 from routemoa.core.trace import Answer, Failure
-from routemoa.core.trace_builder import collect_answer
+from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import Message, ModelSpec, Query, to_json
 from routemoa.core.usage import Usage
 from routemoa.gateway import create_app
@@ -308,7 +308,7 @@ class Echo:
         yield Done(0.0, finish_reason="stop")
 
     async def answer(self, query: Query) -> Answer:
-        return await collect_answer(self.stream(query))
+        return fold_events([event async for event in self.stream(query)])
 
 
 async def post(

@@ -18,10 +18,7 @@ from routemoa.ledger import Store
 from routemoa.testing import FakeEndpoint
 from tests.conftest import MakePool
 from tests.gateway.harness import HI, serving
-from tests.ledger.redis.fixtures import redis_server
 from tests.ledger.redis.server import RedisServer
-
-__all__ = ["redis_server"]
 
 POOL = """
 [[model]]

@@ -27,10 +27,7 @@ from routemoa.mixture.engine import RouteMoA
 from routemoa.routing.latency import LatencySample
 from routemoa.testing import ScriptedClient
 from tests.conftest import MakePool
-from tests.ledger.redis.fixtures import redis_server
 from tests.ledger.redis.server import RedisServer
-
-__all__ = ["redis_server"]
 
 DOWN = Fault(FailureKind.HTTP_ERROR, 503, opens_at_once=True)
 

@@ -47,6 +47,14 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
             server.remove()
 
 
+@pytest.fixture(scope="session")
+def mortal_server() -> Iterator[PostgresServer]:
+    """A server of this process's tests alone, to be killed; each test leaves it running."""
+    server = PostgresServer(find_server_programs())
+    yield server
+    server.remove()
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     import fcntl
