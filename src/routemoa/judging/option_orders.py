@@ -127,7 +127,7 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
 
 
 def _is_worked_out(question: str, options: Sequence[str]) -> bool:
-    """Tell whether an answer is worked out, not known: half of the options are numbers, or two are said in the question.
+    """Tell whether an answer is worked out: half of the options are numbers, or two are said in the question itself.
 
     "A red cup, a blue pen, a green hat. What is to the right of the pen?" has its colours in it. There a letter without
     reasons is worth less than an answer with them (docs/research/evaluation.md).
