@@ -133,6 +133,15 @@ async def test_a_multiple_choice_is_asked_in_other_orders_of_its_options() -> No
     assert answer.trace.ranking[0].model == "small"
 
 
+def test_only_the_first_sample_and_an_adaptive_panel_have_other_orders() -> None:
+    members = pool('[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\norders = 2\n').with_orders()
+    assert [m.name for m in members] == ["a", "a~2", "a#2"]
+    assert members.with_orders() == members
+    published = replace(Mixture(), fusion="published-small")
+    asked = RouteMoA(Pool(ordered_pool().models, published), ScriptedClient({}), judge_model=JudgeModel())
+    assert [m.name for m in asked.pool] == ["small", "weak"]
+
+
 async def test_a_question_without_options_knows_no_orders() -> None:
     client = ScriptedClient({"small": "4", "weak": "5"})
     answer = await RouteMoA(ordered_pool(), client, judge_model=JudgeModel()).answer("What is 2 + 2?")

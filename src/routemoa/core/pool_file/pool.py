@@ -120,7 +120,8 @@ class Pool:
 
         Raises ConfigError where two have one name.
         """
-        return self if all(m.orders == 1 for m in self.models) else replace(self, models=add_orders(self.models))
+        has_none, has_all = all(m.orders == 1 for m in self.models), any(m.order > 1 for m in self.models)
+        return self if has_none or has_all else replace(self, models=add_orders(self.models))
 
     def require_keys(self) -> None:
         """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""
