@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,11 @@ import pytest
 from routemoa.core.access.secret_keys import digest_secret
 from routemoa.core.access.tenants import Tenant
 from routemoa.ledger.keys import read_keys
+from tests.cli.in_process import run_in_process
 
 
 def keys(store: Path, *words: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "routemoa", "keys", *words, "--store", str(store)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = run_in_process("keys", *words, "--store", str(store))
     assert "Traceback" not in done.stderr
     assert (done.returncode != 0) == fails, done.stderr
     return done

@@ -20,6 +20,7 @@ from routemoa.cli.pool.dialects import write_dialects
 from routemoa.clients.protocol.dialect import Dialect
 from routemoa.core.pool_file.pool import Pool
 from routemoa.testing import FakeEndpoint
+from tests.cli.in_process import run_in_process
 
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, Any] | str]]
 OK = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}
@@ -63,9 +64,7 @@ def refuse(*names: str) -> Reply:
 
 
 def check(file: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    code = "from routemoa.cli import main; main()"
-    command = [sys.executable, "-c", code, "pool", "check", "--pool", str(file), *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_in_process("pool", "check", "--pool", str(file), *args)
 
 
 POOL = """\

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from routemoa.core.access.tenants import Tenant
 from routemoa.ledger import StoreLocation, StoreUrl, read_calls
 from routemoa.ledger.keys import create_key
+from tests.cli.in_process import run_in_process
 from tests.ledger.copies.test_copying import keep_traces, spend
 
 
 def run(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "routemoa", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = run_in_process(*words)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert "not-secret" not in done.stdout + done.stderr, "the password of the database"

@@ -1,4 +1,4 @@
-"""`routemoa demo` as a process, on a real endpoint in place of the models."""
+"""`routemoa demo` on a real endpoint in place of the models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.pool_file.pool import Pool
-from tests.cli.test_ask import ROUTEMOA, endpoint
+from tests.cli.in_process import run_in_process
+from tests.cli.test_ask import endpoint
 
 CODE = "def is_palindrome(text):\n    t = [c for c in text.lower() if c.isalnum()]\n    return t == t[::-1]"
 
@@ -33,8 +34,7 @@ def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         pool.write_text(models)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ROUTEMOA")}
         environment |= {"ROUTEMOA_STORE": str(folder / "store.db"), "COLUMNS": "80"}
-        command = [*ROUTEMOA, "demo", "--pool", str(pool), *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        return run_in_process("demo", "--pool", str(pool), *options, environment=environment)
 
 
 def test_it_shows_the_steps_checks_the_answers_and_says_what_is_next(tmp_path: Path) -> None:

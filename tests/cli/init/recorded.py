@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from routemoa.core.catalog.providers import load_providers
+from tests.cli.in_process import run_in_process
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures" / "providers"
 KEY = "sk-good-0123456789"
@@ -141,18 +142,8 @@ class Machine:
     env: dict[str, str]
 
     def routemoa(self, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run the command as a process, without a terminal."""
-        command = [sys.executable, "-c", "from routemoa.cli import main; main()", *map(str, arguments)]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**self.env, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        """Run the command without a terminal."""
+        return run_in_process(*map(str, arguments), folder=self.folder, environment={**self.env, **env})
 
 
 def make_machine(folder: Path, table: Path, **keys: str) -> Machine:

@@ -19,6 +19,7 @@ from routemoa.evaluation.live.call_file import CALLS, CachedCall
 from routemoa.judging.judge_model import Coefficients, JudgeModel, encode_judge_model, read_judge_model
 from routemoa.routing.policies.open_answers import choose_open_policy
 from routemoa.testing import FakeEndpoint, Fault
+from tests.cli.in_process import run_in_process
 
 QUESTIONS = 60
 TOPICS = [f"Write a short poem about thing{i}." for i in range(QUESTIONS)]
@@ -71,9 +72,8 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def run(folder: Path, *arguments: str) -> tuple[int | None, str, str]:
-    process = await start(folder, *arguments)
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(run_in_process, "judge", "calibrate", *arguments, folder=folder)
+    return done.returncode, done.stdout, done.stderr
 
 
 def read_calls(folder: Path) -> list[CachedCall]:
