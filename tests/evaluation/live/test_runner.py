@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from routemoa.evaluation.live.runner import LiveRun, WorkUnit, answer_question, 
 from routemoa.evaluation.outcomes import Outcome, Run, load_run, read_outcomes
 from routemoa.mixture.method_registry import build_method
 from routemoa.testing import FakeEndpoint, Fault, ScriptedClient
+from tests.cli.in_process import run_in_process
 from tests.conftest import MakePool
 
 ASKED = [Question(f"q{i}", "sums", f"What is {i} + {i}?", None, str(2 * i), "numeric") for i in range(1, 13)]
@@ -75,6 +77,11 @@ async def start(*arguments: object, **env: str) -> asyncio.subprocess.Process:
     )
 
 
+async def run(*arguments: object) -> CompletedProcess[str]:
+    """Run the command to its end, beside the endpoint of the test."""
+    return await asyncio.to_thread(run_in_process, "bench", *map(str, arguments))
+
+
 def read_calls(folder: Path) -> list[CachedCall]:
     return [msgspec.json.decode(line, type=CachedCall) for line in (folder / CALLS).read_bytes().splitlines()]
 
@@ -93,9 +100,8 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
 ) -> None:
     async with FakeEndpoint(reply, Fault(first_byte=0.01, between=0.002)) as endpoint:
         arguments = [task_file(tmp_path), "--pool", pool_file(tmp_path, endpoint.url), "--methods", METHODS, "--yes"]
-        whole = await start(*arguments, "--out", tmp_path / "whole")
-        _, stderr = await whole.communicate()
-        assert whole.returncode == 0, stderr.decode()
+        whole = await run(*arguments, "--out", tmp_path / "whole")
+        assert whole.returncode == 0, whole.stderr
         alone = len(endpoint.requests)
 
         killed = await start(*arguments, "--out", tmp_path / "killed")
@@ -110,9 +116,8 @@ async def test_a_killed_run_goes_on_to_the_same_table_and_makes_no_call_twice(
         before = read_calls(tmp_path / "killed")
         assert 0 < len(before) < alone
         cut = endpoint.gone
-        again = await start(*arguments, "--out", tmp_path / "killed")
-        _, stderr = await again.communicate()
-        assert again.returncode == 0, stderr.decode()
+        again = await run(*arguments, "--out", tmp_path / "killed")
+        assert again.returncode == 0, again.stderr
 
     keys = Counter(p.key for p in read_calls(tmp_path / "killed"))
     assert max(keys.values()) == 1
@@ -130,16 +135,16 @@ async def test_a_finished_run_makes_no_call_and_takes_more_questions(tmp_path: P
     async with FakeEndpoint(reply) as endpoint:
         file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
         some = [task_file(tmp_path), "--pool", file, "--methods", "best-single", "--yes", "--out", out]
-        assert (await (await start(*some, "--limit", 5)).wait()) == 0
+        assert (await run(*some, "--limit", 5)).returncode == 0
         assert len(endpoint.requests) == 5
-        _, stderr = await (await start(*some, "--limit", 5)).communicate()
+        stderr = (await run(*some, "--limit", 5)).stderr
         assert len(endpoint.requests) == 5
-        assert b"nothing is left to do" in stderr
-        await (await start(*some, "--limit", 8)).communicate()
+        assert "nothing is left to do" in stderr
+        await run(*some, "--limit", 8)
         assert len(endpoint.requests) == 8
         assert load_run(out).summary["methods"]["best-single"]["n"] == 8
-        _, stderr = await (await start(*some, "--seed", 3)).communicate()
-        assert b"holds another run (seed)" in stderr
+        stderr = (await run(*some, "--seed", 3)).stderr
+        assert "holds another run (seed)" in stderr
         assert len(endpoint.requests) == 8
 
 
@@ -148,13 +153,13 @@ async def test_failures_are_a_column_of_their_own_and_retried_when_wanted(tmp_pa
         file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
         arguments = [task_file(tmp_path), "--pool", file, "--methods", "single:a", "--yes", "--out", out]
         arguments += ["--concurrency", 1]
-        await (await start(*arguments)).communicate()
+        await run(*arguments)
         figures = load_run(out).summary["methods"]["single:a"]
         assert (figures["failed"], figures["n"]) == (1, 12)
         assert figures["accuracy"] == pytest.approx(11 / 12)
-        await (await start(*arguments)).communicate()
+        await run(*arguments)
         assert load_run(out).summary["methods"]["single:a"]["failed"] == 1  # kept, not asked again in silence
-        await (await start(*arguments, "--retry")).communicate()
+        await run(*arguments, "--retry")
         figures = load_run(out).summary["methods"]["single:a"]
         assert (figures["failed"], figures["accuracy"]) == (0, 1.0)
 
@@ -163,23 +168,20 @@ async def test_the_spending_limit_holds_for_the_whole_run(tmp_path: Path) -> Non
     async with FakeEndpoint(reply, Fault(first_byte=0.01)) as endpoint:
         file, out = pool_file(tmp_path, endpoint.url), tmp_path / "run"
         arguments = [task_file(tmp_path), "--pool", file, "--methods", "moa", "--yes", "--out", out]
-        stopped = await start(*arguments, "--max-cost", 0.01)
-        _, stderr = await stopped.communicate()
+        stopped = await run(*arguments, "--max-cost", 0.01)
         assert stopped.returncode == 1
-        assert b"could pass the limit" in stderr
-        assert b"run the same command again with a higher --max-cost to continue" in stderr
+        assert "could pass the limit" in stopped.stderr
+        assert "run the same command again with a higher --max-cost to continue" in stopped.stderr
         assert 0.004 < sum(p.charged for p in read_calls(out)) <= 0.01
         assert not [p for p in read_calls(out) if p.kind == "Abandoned"]  # what was under way went on to its end
-        await (await start(*arguments, "--max-cost", 0.01)).wait()
+        await run(*arguments, "--max-cost", 0.01)
         assert sum(p.charged for p in read_calls(out)) <= 0.01  # earlier runs count
-        again = await start(*arguments, "--max-cost", 1.0)
-        _, stderr = await again.communicate()
-        assert again.returncode == 0, stderr.decode()
+        again = await run(*arguments, "--max-cost", 1.0)
+        assert again.returncode == 0, again.stderr
         assert load_run(out).summary["methods"]["moa"]["n"] == 12
         free = pool_file(tmp_path, endpoint.url, '\n[[model]]\nname = "d"\nendpoint = "http://127.0.0.1:9/v1"\n')
-        bare = await start(task_file(tmp_path), "--pool", free, "--max-cost", 1, "--out", tmp_path / "other")
-        _, stderr = await bare.communicate()
-        assert b"--max-cost needs prices, and d has none" in stderr
+        bare = await run(task_file(tmp_path), "--pool", free, "--max-cost", 1, "--out", tmp_path / "other")
+        assert "--max-cost needs prices, and d has none" in bare.stderr
 
 
 class Priced:
