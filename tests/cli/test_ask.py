@@ -27,7 +27,6 @@ from tests.cli.in_process import run_in_process
 SPOKEN = '[mixture]\nself_assessment = "spoken"\n'
 """Each model assesses its own answer in words."""
 ROUTEMOA = [sys.executable, "-c", "from routemoa.cli import main; main()"]
-Ask = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @contextmanager

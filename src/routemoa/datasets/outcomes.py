@@ -133,7 +133,7 @@ def record_from_stored(stored: StoredTrace, *, with_feedback: bool = False) -> R
     if with_feedback:
         return None
     try:
-        return record_from_trace(stored.answer, {}, TASK, stored.id)
+        return record_from_trace(stored.answer, TASK, stored.id)
     except RecordsError:
         return None
 

@@ -7,7 +7,7 @@ ignored. A null score means "not measured" and is never read as 0.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -116,39 +116,26 @@ def parse_record(line: bytes | str) -> Record | str:
     return _find_fault(record) or _unwrap_printed_lists(record)
 
 
-def record_from_trace(answer: Answer, scores: Mapping[str, float | None], task: str, id: str) -> Record:
-    """Make a record of a trace and the feedback on its answers.
-
-    Only first-layer answers count: later ones were written with the others' in view. A model that was called and has
-    no score, or failed, is None; one that was not called is absent.
-
-    Args:
-        answer: what a method returned, with its trace.
-        scores: model -> how good its first-layer answer was, in [0, 1]; None where it was not judged.
-        task: the record's task.
-        id: the record's id within its task.
+def record_from_trace(answer: Answer, task: str, id: str) -> Record:
+    """Make a record without scores of a trace: of first-layer answers, as later ones had the others' in view.
 
     Raises:
-        RecordsError: no model was called, a score is outside [0, 1], or a model is scored that did not answer.
+        RecordsError: no model was called.
     """
     first = answer.trace.layers[0] if answer.trace.layers else None
     proposals = {p.model: p for p in first.proposals} if first else {}
     called = [*proposals, *(f.model for f in (first.failures if first else ()) if f.model not in proposals)]
-    where = f"trace of '{task}', id '{id}'"
-    for model, score in scores.items():
-        if score is not None and model not in proposals:
-            raise RecordsError([BadLine(where, 0, f"'{model}' is scored but gave no answer in the first layer")])
     record = Record(
         id,
         task,
         answer.trace.query.text,
-        {m: scores.get(m) for m in called},
+        dict.fromkeys(called),
         responses={m: p.text for m, p in proposals.items()} or None,
         costs={m: p.cost for m, p in proposals.items() if p.cost is not None} or None,
         seconds={m: p.latency for m, p in proposals.items() if p.latency is not None} or None,
     )
     if fault := _find_fault(record):
-        raise RecordsError([BadLine(where, 0, fault)])
+        raise RecordsError([BadLine(f"trace of '{task}', id '{id}'", 0, fault)])
     return record
 
 
