@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -73,12 +72,6 @@ def test_a_mixture_of_real_models_answers_and_explains_itself(pool: str) -> None
     assert trace.usage.completion_tokens > 0
     assert trace.cost == 0.0
     assert not any(layer.failures for layer in trace.layers)
-
-
-def test_every_model_answers_a_probe(pool: str) -> None:
-    done = run_process("pool", "check", "--json", "--pool", pool)
-    assert done.returncode == 0, done.stderr
-    assert [m["ok"] for m in json.loads(done.stdout)["models"]] == [True, True]
 
 
 def test_the_server_streams_a_real_answer_and_leaves_no_process_behind(pool: str) -> None:
