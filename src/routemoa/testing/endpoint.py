@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import time
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -100,9 +99,7 @@ class FakeEndpoint:
         self.url = f"http://{host}:{port}/v1"
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._runner:
             await self._runner.cleanup()
 

@@ -17,6 +17,7 @@ from routemoa.clients.model_lists.reply import ListedModel
 from routemoa.core.catalog.price_list import find_listing
 from routemoa.core.catalog.providers import LOCAL
 from routemoa.core.content.media import Modality
+from routemoa.core.models.endpoint import PRICE_KEYS
 from routemoa.core.models.pricing import Price
 from routemoa.core.pool_file.pool import METHODS
 
@@ -34,7 +35,6 @@ __all__ = [
 
 COMMENT_COLUMN = 44
 """Characters before the comments of a table."""
-PRICE_KEYS = ("input_price", "output_price", "cached_price", "cache_write_price", "request_price")
 GUESSES = ((4, 0.3), (9, 0.4), (16, 0.45), (40, 0.55), (1000, 0.6))
 """Billions of parameters -> a guess of how often such a local model is right, where others have a figure."""
 CONTEXT = 4096

@@ -12,7 +12,7 @@ import msgspec
 
 from routemoa.clients.http import HttpClient
 from routemoa.clients.local import LocalRuntime
-from routemoa.clients.protocol.dialect import Dialect
+from routemoa.clients.protocol.dialect import TOKEN_LIMITS, Dialect
 from routemoa.clients.retry import RetryPolicy
 from routemoa.clients.transport.timeouts import Timeouts
 from routemoa.core.catalog.providers import load_providers
@@ -30,7 +30,6 @@ from routemoa.core.types import Message, ModelSpec, Request
 
 __all__ = ["Probe", "probe_models"]
 
-LENGTH_KEYS = ("max_tokens", "max_completion_tokens")
 TIMEOUT = 60.0  # seconds
 SCHEMA = {
     "type": "object",
@@ -131,8 +130,8 @@ def _limit_to_one_token(model: ModelSpec) -> ModelSpec:
 
     The parameter for this is the one that its file already uses.
     """
-    key = next((k for k in LENGTH_KEYS if k in model.parameters), LENGTH_KEYS[0])
-    others = {k: v for k, v in model.parameters.items() if k not in LENGTH_KEYS}
+    key = next((k for k in TOKEN_LIMITS if k in model.parameters), TOKEN_LIMITS[0])
+    others = {k: v for k, v in model.parameters.items() if k not in TOKEN_LIMITS}
     least = next((p.least_tokens for p in load_providers().values() if p.url == model.endpoint.rstrip("/")), 1)
     return msgspec.structs.replace(model, parameters={**others, key: least})
 

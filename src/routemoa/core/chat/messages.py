@@ -12,7 +12,7 @@ from routemoa.core.content.media import MAX_MEDIA, check_media_part, count_media
 from routemoa.core.errors import QueryError
 from routemoa.core.types import Limits, Message, Query
 
-__all__ = ["parse_messages", "raise_wrong_type", "to_query"]
+__all__ = ["UNSUPPORTED", "parse_messages", "raise_wrong_type", "to_query"]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 """OpenAI's roles -> ours."""

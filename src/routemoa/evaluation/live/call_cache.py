@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from contextvars import ContextVar
 from time import perf_counter
-from types import TracebackType
 from typing import Self
 
 from msgspec.structs import replace
@@ -124,7 +123,7 @@ class CallCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._calls.close()
 
     async def close(self) -> None:

@@ -119,7 +119,7 @@ class Report(Struct, frozen=True, rename={"baseline": "against"}):
 def build_report(run: Run, outcomes: Sequence[Outcome], figures: Mapping[str, Any]) -> Report:
     """Build the report of a run; `figures` is `statistics.summarize` of the same outcomes."""
     grouped = group_outcomes(outcomes)
-    baseline = _best_single(grouped, run)
+    baseline = _best_single(grouped)
     methods = sorted(grouped, key=lambda m: run.methods.index(m) if m in run.methods else len(run.methods))
     rows = build_rows(methods, grouped, figures, baseline, DENSE)
     row_of = {row.method: row for row in rows}
@@ -173,7 +173,7 @@ def _name_of_single(method: str, outcome: Outcome) -> str | None:
     return method.removeprefix("single:") if method.startswith("single:") else None
 
 
-def _best_single(grouped: GroupedOutcomes, run: Run) -> str | None:
+def _best_single(grouped: GroupedOutcomes) -> str | None:
     """Return the method that stands for the best single model: best-single, else the most accurate single:NAME."""
     if SINGLE in grouped:
         return SINGLE

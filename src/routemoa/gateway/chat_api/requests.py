@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.chat.messages import parse_messages, raise_wrong_type
+from routemoa.core.chat.messages import UNSUPPORTED, parse_messages, raise_wrong_type
 from routemoa.core.errors import QueryError
 from routemoa.core.types import Query
 from routemoa.gateway.chat_api.answer_format import parse_answer_format
@@ -23,8 +23,6 @@ from routemoa.gateway.chat_api.tool_fields import TOOL_FIELDS, parse_tool_use
 __all__ = ["SAMPLING_FIELDS", "ChatRequest", "parse_chat_request"]
 
 REMEDY = "; name one model of the pool as `model` instead (GET /v1/models)"
-UNSUPPORTED = "a mixture does not support this"
-
 READ_FIELDS = {"model", "messages", "stream", "stream_options", "response_format", "n"}
 IGNORED_FIELDS = {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 """They identify the user, or say what is kept, and do not change the answer."""
