@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -26,7 +27,9 @@ ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
 """Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
 parameters keeps to these words, and not to "the letter only"."""
 MAX_LENGTH = 32_768
-"""Characters of a question: it is read again for each candidate."""
+"""Characters of a question that is read for its options."""
+CACHED_QUESTIONS = 64
+"""Questions that are kept in their other orders: each decision of the mixture looks again."""
 _OPTION_LINE = re.compile(r"(?m)^([ \t>*]{0,20}\(?)([A-Z])([).:][ \t]+)(\S[^\n]*)$")
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
@@ -92,6 +95,7 @@ def reorder_query(query: Query, spec: ModelSpec) -> ReorderedQuestion | None:
     return reorder_options(last.content, spec.order, spec.orders)
 
 
+@lru_cache(CACHED_QUESTIONS)
 def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | None:
     """Return a multiple-choice question with its options turned by a part of their number.
 
