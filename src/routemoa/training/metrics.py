@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routemoa.core.learned.intervals import wilson_interval
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.router_baselines import RouterBaselines, first_choices
 from routemoa.training.cost_tradeoff import (
@@ -21,7 +22,8 @@ from routemoa.training.cost_tradeoff import (
     weigh_questions_equally,
     weigh_tasks_equally,
 )
-from routemoa.training.table import Table, average_scores, fill_costs
+from routemoa.training.fold_model import average_rows
+from routemoa.training.table import Table, average_scores, fill_costs, highest_scores
 
 __all__ = [
     "BINS",
@@ -153,7 +155,10 @@ def measure_calibration(predicted: Floats, truth: Floats) -> dict[str, float | N
 
 
 def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, seed: int) -> dict[str, Any]:
-    """Return the figures of one set of questions, with bootstrap intervals."""
+    """Return the figures of one set of questions, with bootstrap intervals.
+
+    A choice that was not measured on a question is unknown there (NaN), and left out of its figure.
+    """
     rng = np.random.default_rng(seed)
     scores, models = data.scores, data.models
     measured = ~np.isnan(scores)
@@ -163,45 +168,50 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     single = column_of.get(chosen["best_single"], 0)
     lookup = look_up_tasks(data, chosen)
     three = [column_of[m] for m in chosen["best_three"] if m in column_of]
-    filled = np.where(measured, scores, 0.0)
     rows = np.arange(len(scores))
-    solvable = filled.max(1) > 0
-    panel = np.take_along_axis(filled, predictions.panels, axis=1).max(1)
-    shuffled = np.mean([filled[rows, first[rng.permutation(len(first))]] for _ in range(20)], axis=0)
+    solvable = highest_scores(scores) > 0
+    panel = highest_scores(np.take_along_axis(scores, predictions.panels, axis=1))
+    shuffled = [scores[rows, first[rng.permutation(len(first))]] for _ in range(20)]
     values: dict[str, NDArray[Any]] = {
-        "accuracy": filled[rows, first],
-        "best_single": filled[:, single],
-        "task_lookup": filled[rows, lookup],
-        "random": filled.sum(1) / np.maximum(1, measured.sum(1)),
-        "shuffled": shuffled,
-        "oracle": filled.max(1),
-        "hit_at_1": (filled[rows, first] > 0)[solvable].astype(float),
-        "hit_at_3": (panel > 0)[solvable].astype(float),
+        "accuracy": scores[rows, first],
+        "best_single": scores[:, single],
+        "task_lookup": scores[rows, lookup],
+        "random": average_rows(scores),
+        "shuffled": average_rows(np.stack(shuffled, axis=1)),
+        "oracle": highest_scores(scores),
+        "hit_at_1": _is_hit(scores[rows, first][solvable]),
+        "hit_at_3": _is_hit(panel[solvable]),
         "any_correct_at_3": panel,
     }
     if three:
-        values["fixed_best_3_any_correct"] = filled[:, three].max(1)
-    values |= {name: filled[rows, firsts[name]] for name in predictions.routers}
+        values["fixed_best_3_any_correct"] = highest_scores(scores[:, three])
+    values |= {name: scores[rows, firsts[name]] for name in predictions.routers}
     out: dict[str, Any] = {"n": len(scores)}
     for name, each in values.items():
-        out[name] = float(each.mean()) if len(each) else None
+        known = each[~np.isnan(each)]
+        out[name] = float(known.mean()) if len(known) else None
         if name == "best_single":
             out["best_single_model"] = models[single]
     out.setdefault("fixed_best_3_any_correct", None)
     out["calibration"] = measure_calibration(predictions.scores[measured], scores[measured])
-    gain = {"gain_over_best_single": values["accuracy"] - values["best_single"]}
-    out["ci95"] = {name: _bootstrap_interval(each, rng) for name, each in (values | gain).items()}
+    out["ci95"] = {name: _bootstrap_interval(each, rng) for name, each in values.items()}
+    gains = values["accuracy"] - values["best_single"]
+    out["ci95"]["gain_over_best_single"] = _bootstrap_interval(gains, rng, is_difference=True)
     return out
 
 
 def _measure_cost(
     predictions: Predictions, data: Table, single: str, rates: Mapping[str, float | RateMix], weights: Floats
 ) -> dict[str, Any]:
-    """Return shares of the best single model's cost and accuracy, at the rates chosen in training; and a curve."""
+    """Return shares of the best single model's cost and accuracy, at the rates chosen in training; and a curve.
+
+    They are over the questions on which that model was measured.
+    """
     column, rows = data.models.index(single), np.arange(len(weights))
     truth = np.nan_to_num(data.scores)
     usable = np.where(np.isnan(data.scores + data.costs), np.nan, predictions.scores)
     dollars = fill_costs(data.costs)
+    weights = weights * (~np.isnan(data.scores[:, column]) & ~np.isnan(usable).all(axis=1))
     single_cost, single_accuracy = float(weights @ dollars[:, column]), float(weights @ truth[:, column])
     if np.isnan(single_cost) or not single_cost or not single_accuracy:
         return dict.fromkeys(rates)
@@ -244,10 +254,25 @@ def _average_any_right(scores: Floats, members: Sequence[int]) -> float:
     return float(np.where(np.isnan(scores), 0.0, scores)[:, list(members)].max(1).mean())
 
 
-def _bootstrap_interval(values: NDArray[Any], rng: np.random.Generator) -> list[float] | None:
-    """Return the 95 % interval of the mean, of 1000 resamples."""
+def _is_hit(scores: Floats) -> NDArray[np.float64]:
+    """Return 1 for a score above 0, else 0; NaN stays."""
+    return np.where(np.isnan(scores), np.nan, scores > 0)
+
+
+def _bootstrap_interval(
+    values: NDArray[Any], rng: np.random.Generator, *, is_difference: bool = False
+) -> list[float] | None:
+    """Return the 95 % interval of the mean of what is known, of 1000 resamples.
+
+    Values that are all the same have no spread to resample: Wilson's interval of 0 of n says how many may be otherwise.
+    Two choices that do the same differ by 0 all the same.
+    """
+    values = values[~np.isnan(values)]
     if not len(values):
         return None
+    if np.ptp(values) == 0 and not (is_difference and values[0] == 0):
+        doubt, same = wilson_interval(0.0, len(values))[1], float(values[0])
+        return [max(-1.0 if is_difference else 0.0, same - doubt), min(1.0, same + doubt)]
     means = np.concatenate([values[rng.integers(0, len(values), (50, len(values)))].mean(1) for _ in range(20)])
     return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
