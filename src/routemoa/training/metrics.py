@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.core.learned.intervals import wilson_interval
+from routemoa.core.learned.intervals import interval_without_spread
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.router_baselines import RouterBaselines, first_choices
 from routemoa.training.cost_tradeoff import (
@@ -194,9 +194,10 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
             out["best_single_model"] = models[single]
     out.setdefault("fixed_best_3_any_correct", None)
     out["calibration"] = measure_calibration(predictions.scores[measured], scores[measured])
-    out["ci95"] = {name: _bootstrap_interval(each, rng) for name, each in values.items()}
-    gains = values["accuracy"] - values["best_single"]
-    out["ci95"]["gain_over_best_single"] = _bootstrap_interval(gains, rng, is_difference=True)
+    gain = {"gain_over_best_single": values["accuracy"] - values["best_single"]}
+    out["ci95"] = {
+        name: _bootstrap_interval(each, rng, is_difference=name in gain) for name, each in (values | gain).items()
+    }
     return out
 
 
@@ -217,7 +218,8 @@ def _measure_cost(
         return dict.fromkeys(rates)
 
     def shares_of(chosen: NDArray[np.intp]) -> tuple[float, float]:
-        cost, accuracy = float(weights @ dollars[rows, chosen]), float(weights @ truth[rows, chosen])
+        paid = np.nan_to_num(dollars[rows, chosen])  # unknown only where no model can be chosen: of no weight
+        cost, accuracy = float(weights @ paid), float(weights @ truth[rows, chosen])
         return cost / single_cost, accuracy / single_accuracy
 
     out: dict[str, Any] = {}
@@ -259,20 +261,13 @@ def _is_hit(scores: Floats) -> NDArray[np.float64]:
     return np.where(np.isnan(scores), np.nan, scores > 0)
 
 
-def _bootstrap_interval(
-    values: NDArray[Any], rng: np.random.Generator, *, is_difference: bool = False
-) -> list[float] | None:
-    """Return the 95 % interval of the mean of what is known, of 1000 resamples.
-
-    Values that are all the same have no spread to resample: Wilson's interval of 0 of n says how many may be otherwise.
-    Two choices that do the same differ by 0 all the same.
-    """
+def _bootstrap_interval(values: NDArray[Any], rng: np.random.Generator, *, is_difference: bool) -> list[float] | None:
+    """Return the 95 % interval of the mean of known scores, or of their differences, of 1000 resamples."""
     values = values[~np.isnan(values)]
     if not len(values):
         return None
-    if np.ptp(values) == 0 and not (is_difference and values[0] == 0):
-        doubt, same = wilson_interval(0.0, len(values))[1], float(values[0])
-        return [max(-1.0 if is_difference else 0.0, same - doubt), min(1.0, same + doubt)]
+    if np.ptp(values) == 0:
+        return list(interval_without_spread(float(values[0]), len(values), is_difference=is_difference))
     means = np.concatenate([values[rng.integers(0, len(values), (50, len(values)))].mean(1) for _ in range(20)])
     return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 
