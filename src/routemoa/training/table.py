@@ -11,7 +11,7 @@ import numpy as np
 from routemoa.datasets.records import Record
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["Table", "average_scores", "build_table", "fill_costs"]
+__all__ = ["Table", "average_scores", "build_table", "fill_costs", "highest_scores"]
 
 T = TypeVar("T")
 
@@ -101,3 +101,10 @@ def average_scores(scores: Floats) -> Floats:
     sums = np.where(measured, scores, 0.0).sum(0)
     means: Floats = (sums / np.maximum(1, measured.sum(0))).astype(np.float32)
     return means
+
+
+def highest_scores(scores: Floats) -> Floats:
+    """Return the highest score of each question among the models that were measured on it, N; NaN where none was."""
+    highest = np.where(np.isnan(scores), -np.inf, scores).max(axis=1)
+    out: Floats = np.where(np.isneginf(highest), np.nan, highest).astype(np.float32)
+    return out
