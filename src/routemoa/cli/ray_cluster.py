@@ -29,15 +29,27 @@ Result = TypeVar("Result")
 def engine_options(command: F) -> F:
     """Add --engine and --address."""
     command = click.option(
-        "--address", metavar="ADDRESS", help="Of the Ray cluster, such as auto; else one is started on this machine."
+        "--address",
+        metavar="ADDRESS",
+        callback=_check_engine,
+        help="Of the Ray cluster, such as auto; else one is started on this machine.",
     )(command)
     return click.option(
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
+        callback=_check_engine,
         help="Work in this process, or on a Ray cluster (extra ray).",
     )(command)
+
+
+def _check_engine(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return the value. Raises UsageError where there is an address that nothing would use."""
+    given = {**context.params, str(parameter.name): value}
+    if given.get("address") is not None and given.get("engine") == "local":
+        raise click.UsageError("--address is that of a Ray cluster; add --engine ray")
+    return value
 
 
 def leave_out_engine(arguments: Sequence[str]) -> list[str]:

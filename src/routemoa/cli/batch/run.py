@@ -24,7 +24,7 @@ from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.system.garbage_collection import spare_garbage_collection
 from routemoa.datasets.collector import Estimate
-from routemoa.datasets.input_files import list_input_files
+from routemoa.datasets.input_files import list_input_files, show_input
 from routemoa.datasets.input_rows import InputFiles
 from routemoa.datasets.table_files import require_parquet
 from routemoa.gateway.batches.jobs.answering import list_names
@@ -226,9 +226,10 @@ def open_batch(options: BatchOptions) -> Iterator[Batch]:
     check = InputCheck(_row_rules(options, pool))
     summary = summarize_input(inputs, say, check.add)
     if not summary.rows:
-        raise ConfigError(f"{options.source}: no row in it; for the formats see  routemoa batch --help")
+        raise ConfigError(f"{show_input(options.source)}: no row in it; for the formats see  routemoa batch --help")
     check.finish()
-    open_job_folder(folder, JobSettings(options.source, summary.rows, summary.digest, options.method, options.form))
+    source = show_input(options.source)
+    open_job_folder(folder, JobSettings(source, summary.rows, summary.digest, options.method, options.form))
     if options.retry_failed:
         remove_failures(folder)
     with closing(ResultStore(folder, options.form)) as results:
