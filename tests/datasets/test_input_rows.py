@@ -31,6 +31,16 @@ def test_a_folder_is_its_files_in_order(tmp_path: Path) -> None:
     assert [(row.number, row.line) for row in found] == [(0, 1), (1, 3), (2, 1), (3, 2)]
 
 
+def test_results_inside_of_the_input_are_no_input(tmp_path: Path) -> None:
+    for name in ("in/a.jsonl", "in/out/results.jsonl", "in/outer.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    names = [Path(f).name for f in list_input_files(str(tmp_path / "in"), tmp_path / "in" / ".." / "in" / "out")]
+    assert names == ["a.jsonl", "outer.jsonl"]
+    with pytest.raises(ConfigError, match="choose another --out"):
+        list_input_files(str(tmp_path / "in"), tmp_path / "in")
+
+
 def test_csv_and_parquet_have_the_fields_of_questions(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("question,expected\nWhy?,so\n")
     pyarrow.parquet.write_table(pyarrow.table({"id": [7], "prompt": ["How?"]}), tmp_path / "b.parquet")

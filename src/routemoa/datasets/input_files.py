@@ -35,14 +35,18 @@ def show_input(path: str) -> str:
     return "::".join(map(hide_userinfo_and_query, path.split("::"))) if is_url(path) else path
 
 
-def list_input_files(path: str) -> list[str]:
+def list_input_files(path: str, leave_out: Path | None = None) -> list[str]:
     """Return the files of an input in their order: the file itself, or what a folder holds, the deepest included.
+
+    Args:
+        path: a file, a folder or a URL.
+        leave_out: a folder of results, which may lie in the input's.
 
     Raises:
         ConfigError: there is none.
         MissingExtra: a URL without the extra [batch].
     """
-    names = _list_remote(path) if is_url(path) else _list_local(path)
+    names = _list_remote(path) if is_url(path) else _list_local(path, leave_out)
     if not names:
         raise ConfigError(
             f"{show_input(path)}: no file ends in .jsonl, .json, .csv, .tsv or .parquet, or these with .gz"
@@ -50,14 +54,20 @@ def list_input_files(path: str) -> list[str]:
     return names
 
 
-def _list_local(path: str) -> list[str]:
+def _list_local(path: str, leave_out: Path | None) -> list[str]:
     place = Path(path)
     if not place.exists():
         raise ConfigError(f"{path}: there is no such file or folder")
     if not place.is_dir():
         return [path]
-    found = (p for p in place.rglob("*") if p.is_file() and NAMES.search(p.name))
-    return sorted(str(p) for p in found if not any(part.startswith(".") for part in p.relative_to(place).parts))
+    own = None
+    if leave_out is not None and leave_out.resolve().is_relative_to(place.resolve()):
+        own = leave_out.resolve().relative_to(place.resolve())
+        if not own.parts:
+            raise ConfigError(f"{leave_out}: is the folder of the input, too; choose another --out")
+    found = ((p, p.relative_to(place)) for p in place.rglob("*") if p.is_file() and NAMES.search(p.name))
+    visible = ((p, inside) for p, inside in found if not any(part.startswith(".") for part in inside.parts))
+    return sorted(str(p) for p, inside in visible if own is None or not inside.is_relative_to(own))
 
 
 def _list_remote(url: str) -> list[str]:

@@ -221,8 +221,8 @@ def open_batch(options: BatchOptions) -> Iterator[Batch]:
     require_prices(pool, options.max_cost)
     if options.method is not None and options.method not in list_names(pool):
         raise ConfigError(f"--method: '{options.method}' is unknown; {suggest_name(options.method, list_names(pool))}")
-    inputs = InputFiles(tuple(list_input_files(options.source)))
     folder = Path(options.out)
+    inputs = InputFiles(tuple(list_input_files(options.source, folder)))
     check = InputCheck(_row_rules(options, pool))
     summary = summarize_input(inputs, say, check.add)
     if not summary.rows:

@@ -103,15 +103,8 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
 
 
 def _make_endpoint_row(place: ModelSpec, endpoint: Endpoint, pool: Pool) -> list[str]:
-    where = [endpoint.region or "-", str(endpoint.priority), f"{endpoint.weight:g}"]
-    return [
-        place.name,
-        str(place.place),
-        hide_userinfo(place.endpoint),
-        *where,
-        _format_prices(place),
-        _key_state(place, pool),
-    ]
+    where = [hide_userinfo(place.endpoint), endpoint.region or "-", str(endpoint.priority), f"{endpoint.weight:g}"]
+    return [place.name, str(place.place), *where, _format_prices(place), _key_state(place, pool)]
 
 
 def _format_prices(m: ModelSpec) -> str:
