@@ -116,9 +116,10 @@ def test_a_folder_in_an_archive_is_opened_through_the_same_chain(tmp_path: Path)
         list_input_files(f"zip://in::file://{tmp_path}/b.zip")
 
 
-def test_no_secret_of_a_url_is_shown() -> None:
+def test_a_place_is_text_without_secrets() -> None:
     row = InputRow(0, "zip://a.jsonl::https://me:secret@b.test/a.zip?X-Amz-Signature=secret", 3, b"{}")
     assert row.place == "zip://a.jsonl::https://b.test/a.zip:3"
+    assert InputRow(0, "caf\udce9.jsonl", 1).place == "caf\ufffd.jsonl:1"  # a name of a file may be any bytes
     with pytest.raises(ConfigError) as e:
         list_input_files("http://me:secret@127.0.0.1:9/a.jsonl?sig=secret")
     assert "secret" not in str(e.value)

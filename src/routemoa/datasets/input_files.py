@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.core.files.file_kind import HEAD_BYTES
+from routemoa.core.text.unicode_text import mend_halves
 from routemoa.core.text.urls import hide_userinfo_and_query
 from routemoa.datasets.file_heads import GZIP_MAGIC
 
@@ -31,8 +32,8 @@ def is_url(path: str) -> bool:
 
 
 def show_input(path: str) -> str:
-    """Return a path or a URL as it may be shown and kept: without passwords, and without keys in a query."""
-    return "::".join(map(hide_userinfo_and_query, path.split("::"))) if is_url(path) else path
+    """Return a path or a URL as text to show and keep: without passwords, and without keys in a query."""
+    return mend_halves("::".join(map(hide_userinfo_and_query, path.split("::"))) if is_url(path) else path)
 
 
 def list_input_files(path: str, leave_out: Path | None = None) -> list[str]:
