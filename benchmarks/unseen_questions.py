@@ -7,7 +7,7 @@
 The two halves hold six kinds each and none in common: what is chosen on the one is measured on the other. The kinds are
 those of BIG-Bench Hard (arXiv 2210.09261), made anew here from small lists and random numbers, so their licence is this
 project's (Apache-2.0). Kinds are the records' tasks. `--arc FILE` adds questions of ARC challenge, by the parity of
-their place in the file.
+their place in the file, and `--mmlu FILE` some of recorded MMLU, drawn by the seed.
 """
 
 from __future__ import annotations
@@ -248,15 +248,26 @@ HALVES: dict[str, tuple[Callable[[Random], Made], ...]] = {
 }
 
 
-def read_arc(file: Path, parity: int, count: int) -> list[Made]:
+def read_arc(file: Path, parity: int, first: int, count: int) -> list[Made]:
     """Return questions of ARC challenge at even (0) or odd (1) places."""
     made = []
-    for line in gzip.decompress(file.read_bytes()).decode().splitlines()[parity::2][:count]:
+    for line in gzip.decompress(file.read_bytes()).decode().splitlines()[parity::2][first : first + count]:
         row = json.loads(line)
         options = "\n".join(
             f"({label}) {text}" for label, text in zip(row["choices"]["label"], row["choices"]["text"], strict=True)
         )
         made.append((f"{row['question']}\nOptions:\n{options}", row["answerKey"], "choice"))
+    return made
+
+
+def read_mmlu(file: Path, rng: Random, count: int) -> list[Made]:
+    """Return recorded questions whose reference is one option's text."""
+    made = []
+    for line in rng.sample(gzip.decompress(file.read_bytes()).decode().splitlines(), count):
+        row = json.loads(line)
+        letters = [option[0] for option in row["query"].splitlines() if option[3:] == row["reference"]]
+        if len(letters) == 1:
+            made.append((row["query"], letters[0], "choice"))
     return made
 
 
@@ -267,6 +278,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--arc", type=Path, help="arc_challenge_val.jsonl.gz")
     parser.add_argument("--arc-questions", type=int, default=40)
+    parser.add_argument("--arc-first", type=int, default=0, help="leave out as many of ARC's")
+    parser.add_argument("--mmlu", type=Path, help="mmlu_redux.jsonl.gz")
+    parser.add_argument("--mmlu-questions", type=int, default=100)
     options = parser.parse_args()
     rng = Random(f"{options.half} {options.seed}")
     made: list[tuple[str, Made]] = []
@@ -277,7 +291,10 @@ def main() -> None:
             seen.setdefault(one[0], one)
         made += [(make.__name__, one) for one in seen.values()]
     if options.arc:
-        made += [("arc", one) for one in read_arc(options.arc, int(options.half == "test"), options.arc_questions)]
+        parity = int(options.half == "test")
+        made += [("arc", one) for one in read_arc(options.arc, parity, options.arc_first, options.arc_questions)]
+    if options.mmlu:
+        made += [("mmlu", one) for one in read_mmlu(options.mmlu, rng, options.mmlu_questions)]
     rng.shuffle(made)
     for i, (task, (query, reference, grader)) in enumerate(made):
         row = {

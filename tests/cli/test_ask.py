@@ -93,10 +93,11 @@ def test_json_is_one_object_with_the_public_keys(tmp_path: Path) -> None:
     trace_file = tmp_path / "trace.json"
     with endpoint() as e:
         file = pool(tmp_path, e.url, mixture=SPOKEN)
-        done = run("ask", "2+2?", "--json", "--pool", file, "--trace", str(trace_file))
+        done = run("ask", "2+2?", "--json", "--pool", file, "--trace", str(trace_file), "--prefer", "balanced")
     whole = json.loads(done.stdout)
     trace = whole["trace"]
     assert whole["text"] == "The answer is 4."
+    assert trace["query"]["prefer"] == "balanced"
     assert trace["prior"] == {"a": 0.6, "b": 0.6}
     layer = trace["layers"][0]
     ending = {"finish_reason", "refusal", "thought_length", "tool_calls", "thought", "logprobs"}
@@ -161,6 +162,7 @@ def test_calls_outside_layers_and_several_samples_are_shown(tmp_path: Path) -> N
         (["ask"], 2, "the question is empty"),
         (["ask", "x", "--method", "singel:a"], 2, "did you mean 'single:a'?"),
         (["ask", "x", "--trace", "/nowhere/at/all.json"], 2, "cannot be written"),
+        (["ask", "x", "--prefer", "best"], 2, "'best' is not one of 'quality', 'balanced', 'cheap', 'fast'"),
         (["ask", "x", "--nonsense"], 2, "No such option"),
         (["aks"], 2, "aks"),
         (["ask", "x", "-q", "-v"], 2, "exclude each other"),

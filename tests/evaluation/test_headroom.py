@@ -108,4 +108,12 @@ def test_few_questions_conclude_nothing() -> None:
     assert describe_no_gain(found) is None
     assert found.gap_closed == {}, "there is no gap"
     assert measure_headroom([{"m0": None}], [""], ["m0"], {}) is None
+    better: list[Scores] = [{"m0": 0.0, "m1": 1.0}] * 4
+    figures = format_headroom(measure_headroom(better, [""] * 4, ["m0", "m1"], {"scorer": [1.0] * 4}))
+    assert figures is not None
+    assert (
+        figures["gains"]["scorer"]["ci95"]
+        == figures["gap_closed"]["scorer"]["ci95"]
+        == [pytest.approx(0.51, abs=0.001), 1.0]
+    )
     assert format_headroom(None) is None

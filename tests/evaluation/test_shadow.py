@@ -30,6 +30,9 @@ def test_a_choice_that_is_right_more_often_is_better() -> None:
     assert result.accuracy.low > 0
     worse = compare_priors(held_out(30, {"a": 1.0, "b": 0.0}) + held_out(30, {"a": 1.0, "b": 1.0}))
     assert worse.gain is None
+    few = compare_priors(held_out(4, {"a": 0.0, "b": 1.0})).accuracy
+    assert few is not None
+    assert (few.mean, few.high, round(few.low, 2)) == (1.0, 1.0, 0.51), "four of four are not certain"
 
 
 def test_a_difference_that_may_be_chance_is_not_taken_over() -> None:

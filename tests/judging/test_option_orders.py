@@ -57,6 +57,9 @@ def test_answers_are_read_in_the_questions_own_order(answer: str, restored: str 
         "Select all that apply.\nA. ice\nB. fog\nC. air",
         "Why is option B wrong?\nA. ice\nB. fog\nC. air",
         "Is it A. ice or B. fog or C. air?",
+        "A red cup, a blue pen, a green hat. What is right of the pen?\nA. Red\nB. Green\nC. White",
+        "How cold is it?\nA. 10 degrees\nB. -20 degrees\nC. warm",
+        "How many are there?\nA. two\nB. Three\nC. none",
     ],
 )
 def test_questions_whose_options_must_not_move_are_left_alone(text: str) -> None:

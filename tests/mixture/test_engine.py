@@ -99,9 +99,10 @@ async def test_judgments_never_reach_peers_aggregator_or_user(make_pool: MakePoo
     client = ScriptedClient(dict.fromkeys("abc", obedient))
     method = RouteMoA(make_pool(*"abc", prior=0.6), client)
     events = [e async for e in method.stream("why?")]
-    for call in client.calls:
-        quotes = re.findall(r"<answer id=.*?</answer>", call.request.messages[-1].content, re.DOTALL)
-        assert not any("assessment" in q or '"self"' in q or "scores" in q for q in quotes)
+    asked = "\n".join(call.request.messages[-1].content for call in client.calls)
+    quotes = re.findall(r"<answer id=.*?</answer>", asked, re.DOTALL)
+    assert len(quotes) > 6, "later layers and the aggregator quote all three"
+    assert not any("assessment" in q or '"self"' in q or "scores" in q for q in quotes)
     shown = "".join(e.text for e in events if isinstance(e, t.ProposalDelta))
     assert "assess" not in shown
     assert all("assess" not in e.proposal.text for e in events if isinstance(e, t.ProposalFinished))

@@ -27,6 +27,7 @@ BOTH = ReplyFormat(self_score=True, peers=("A", "B"))
         ("It is 4.", SELF, Reply("It is 4.", None)),
         ('It is 4.\n<assessment>{"self": P}</assessment>', SELF, Reply("It is 4.", None)),
         ('It is 4.\n<assessment>{"self": 85}</assessment>', SELF, Reply("It is 4.", None)),  # out of its scale
+        (f'It is 4.\n<assessment>{{"self": {10**400}}}</assessment>', SELF, Reply("It is 4.", None)),  # no float
         ('It is 4.\n<assessment>{"self": -1}</assessment>', SELF, Reply("It is 4.", None)),
         ('It is 4.\n<assessment>{"self": true}</assessment>', SELF, Reply("It is 4.", None)),
         ('It is 4.\n<assessment>{"self": NaN}</assessment>', SELF, Reply("It is 4.", None)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from routemoa.core.pool_file.pool import Pool
+from routemoa.core.tables.learning_table import LearningSettings
 from routemoa.core.trace import RankedModel
+from routemoa.core.types import ModelSpec
 from routemoa.routing.decision import Decision
-from routemoa.routing.exploration import explore
+from routemoa.routing.exploration import Explorer, explore
 
 FIRST = Decision(
     {},
@@ -34,6 +37,12 @@ def test_a_member_that_was_lowered_is_asked_more_often_and_one_that_is_away_neve
     assert 80 <= picked.count("c") <= 85
     assert {asked(d, unavailable=frozenset({"b"}))[1] for d in draws} == {"c"}
     assert asked(0.0, unavailable=frozenset({"b", "c"})) == ["a"]
+
+
+def test_a_vote_for_an_option_says_nothing_new_of_its_model() -> None:
+    models = [ModelSpec(m, "local", order=2 if m == "b" else 1) for m in ("a", "b", "c")]
+    pool = Pool(tuple(models), learning=LearningSettings(explore=0.1))
+    assert {Explorer(pool, lambda: draw / 1000).widen(FIRST, ()).models for draw in range(100)} == {("a", "c")}  # noqa: B023
 
 
 def test_a_member_that_became_worse_has_a_share_of_its_own() -> None:

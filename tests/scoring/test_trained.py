@@ -75,6 +75,7 @@ def test_it_learns_which_model_is_good_at_what(fitted: FittedScorer) -> None:
     assert abs(figures["shuffled"] - figures["best_single"]) < 0.15
     assert figures["oracle"] >= figures["any_correct_at_3"] >= figures["accuracy"] >= figures["random"]
     assert figures["calibration"]["ece"] < 0.08
+    assert figures["ci95"]["hit_at_3"][0] < 1.0 == figures["hit_at_3"], "all of 200 are not all there are"
     assert set(figures["per_task"]) == {"sums", "words"}
     assert figures["macro"]["accuracy"] == pytest.approx(np.mean([t["accuracy"] for t in figures["per_task"].values()]))
     json.dumps(figures, allow_nan=False)

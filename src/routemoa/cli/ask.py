@@ -15,7 +15,15 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
+from routemoa.cli.options import (
+    limit_options,
+    load_pool,
+    method_option,
+    pool_option,
+    prefer_option,
+    read_limits,
+    system_option,
+)
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
@@ -29,7 +37,7 @@ from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import AllModelsFailed, QueryError
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.text.unicode_text import decode_text
-from routemoa.core.types import Limits, Message, Query, to_json
+from routemoa.core.types import Limits, Message, PreferenceName, Query, to_json
 from routemoa.mixture.method_registry import build_method
 from routemoa.mixture.pool_warnings import warn_of_absent_models
 
@@ -53,6 +61,7 @@ class AskOptions:
 @click.argument("words", nargs=-1, metavar="[QUESTION]")
 @pool_option
 @method_option
+@prefer_option
 @limit_options
 @system_option
 @click.option(
@@ -71,6 +80,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
     words: tuple[str, ...],
     pool_file: str | None,
     method: str,
+    prefer: PreferenceName | None,
     system: str | None,
     messages_file: str | None,
     as_json: bool,
@@ -95,6 +105,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
       routemoa ask "What is 17 * 23?"
       routemoa ask -v "What is 17 * 23?"           how the answer came about
       routemoa ask --max-cost 0.01 --max-seconds 20 "Compare TCP and UDP."
+      routemoa ask --prefer quality "Is 2027 a prime?"
       git diff | routemoa ask --quiet --system "Review this change." -
       routemoa ask --messages conversation.json "And in one sentence?"
       routemoa ask --json --method single:coder-1.5b "Say hello" | jq .trace.usage
@@ -107,7 +118,7 @@ def ask(  # one parameter for the question, the options of AskOptions, and limit
         raise click.UsageError("--quiet and --verbose exclude each other.")
     options = AskOptions(pool_file, method, as_json, trace_file, quiet, verbose)
     own_limits = read_limits(limits)
-    query = Query(_read_messages(question, messages_file, system))
+    query = Query(_read_messages(question, messages_file, system), prefer=prefer)
     check_writable(trace_file)
     pool = without_missing_weights(load_pool(pool_file, quiet=quiet))
     print_warnings(() if quiet else warn_of_absent_models(pool))

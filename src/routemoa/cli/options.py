@@ -24,6 +24,7 @@ __all__ = [
     "max_cost_option",
     "method_option",
     "pool_option",
+    "prefer_option",
     "read_limits",
     "say",
     "store_option",
@@ -78,6 +79,12 @@ method_option = click.option(
     metavar="NAME",
     shell_complete=complete_method,
     help="routemoa, moa, smoa, self-moa, best-single, random, cascade, or single:MODEL.",
+)
+prefer_option = click.option(
+    "--prefer",
+    type=click.Choice(["quality", "balanced", "cheap", "fast"]),
+    metavar="NAME",
+    help="quality, balanced, cheap or fast, in place of the pool file's.",
 )
 system_option = click.option("--system", metavar="TEXT", help="System message before the conversation.")
 duplicates_option = click.option(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from routemoa.core.learned.intervals import Z95, wilson_interval
 from routemoa.core.types import Scores
 from routemoa.evaluation.formatting import format_interval, format_percent, format_points
-from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
+from routemoa.evaluation.statistics import MeanInterval, gain_interval
 from routemoa.judging.posterior import ErrorCorrelation
 
 __all__ = ["MIN_GAIN", "Dominance", "describe_dominance", "find_dominating_model"]
@@ -92,7 +92,7 @@ def find_dominating_model(
     if any(not _is_below(table[:, best], table[:, other]) for other in others):
         return None
     shared = ~np.isnan(table[:, [best, others[0]]]).any(axis=1)
-    lead = bootstrap_interval(list(table[shared, best] - table[shared, others[0]]), seed)
+    lead = gain_interval(list(table[shared, best] - table[shared, others[0]]), seed)
     rivals = others[:MAX_RIVALS]
     graded = table[~np.isnan(table[:, [best, *rivals]]).any(axis=1)]
     is_right, rivals_right = graded[:, best] >= 0.5, (graded[:, rivals] >= 0.5).mean(axis=1)
@@ -164,7 +164,7 @@ def _measure_gain(best: Floats, mixture: Sequence[float | None] | None, seed: in
         return None
     difference = np.array([_to_number(score) for score in mixture]) - best
     known = difference[~np.isnan(difference)]
-    return bootstrap_interval(list(known), seed) if len(known) >= MIN_QUESTIONS else None
+    return gain_interval(list(known), seed) if len(known) >= MIN_QUESTIONS else None
 
 
 def _is_below(best: Floats, other: Floats) -> bool:

@@ -14,10 +14,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from routemoa.core.learned.intervals import interval_without_spread
 from routemoa.core.types import Scores
 from routemoa.evaluation.dominance import MIN_GAIN
 from routemoa.evaluation.formatting import format_interval, format_percent, format_points
-from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
+from routemoa.evaluation.statistics import MeanInterval, gain_interval
 from routemoa.judging.multiple_choice import count_options
 
 __all__ = ["Headroom", "clopper_pearson", "describe_no_gain", "format_headroom", "measure_headroom"]
@@ -177,7 +178,7 @@ def _measure_gains(
         known = ~np.isnan(chosen)
         if not known.any():
             continue
-        gains[name] = bootstrap_interval(list((chosen - single)[known]), seed)
+        gains[name] = gain_interval(list((chosen - single)[known]), seed)
         if (share := _close_gap(chosen[known], single[known], solved[known], seed)) is not None:
             closed[name] = share
     return gains, closed
@@ -197,6 +198,8 @@ def _close_gap(
         if (width := float(gap[rows].mean())) > 1e-9:
             shares.append(float(gain[rows].mean()) / width)
     low, high = np.quantile(shares, (0.025, 0.975)) if shares else (math.nan, math.nan)
+    if low == high == 1.0:  # it closed every gap that there is, of which there may be few
+        low, high = interval_without_spread(1.0, int((gap > 0).sum()))
     return float(gain.mean() / gap.mean()), float(low), float(high)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from routemoa.core.types import Scores
 from routemoa.datasets.records import Record
-from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
+from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval, gain_interval
 from routemoa.judging.published_fusion import impute_missing
 
 __all__ = ["MIN_COMPARED", "Choice", "HeldOut", "ShadowResult", "compare_priors"]
@@ -86,7 +86,7 @@ def compare_priors(held_out: Sequence[HeldOut], seed: int = 0) -> ShadowResult:
         len(held_out),
         len(differences),
         telling,
-        bootstrap_interval(differences, seed) if differences else None,
+        gain_interval(differences, seed) if differences else None,
         bootstrap_interval(saved, seed) if saved else None,
         bootstrap_interval(predictions, seed) if predictions else None,
         None,

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from routemoa.core.types import Scores
 from routemoa.evaluation.shadow import MIN_COMPARED
-from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval
+from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval, gain_interval
 
 __all__ = ["JudgeShadow", "ShadowedPanel", "compare_judges"]
 
@@ -41,7 +41,7 @@ def compare_judges(panels: Sequence[ShadowedPanel], noise: float, seed: int = 0)
     losses = [fall for panel in panels if (fall := _loss_gain(panel, noise)) is not None]
     gains = [rise for panel in panels if (rise := _choice_gain(panel)) is not None]
     loss = bootstrap_interval(losses, seed) if losses else None
-    accuracy = bootstrap_interval(gains, seed) if gains else None
+    accuracy = gain_interval(gains, seed) if gains else None
     is_better = len(losses) >= MIN_COMPARED and loss is not None and loss.low > 0
     return JudgeShadow(len(losses), loss, accuracy, is_better and (accuracy is None or accuracy.mean >= 0))
 

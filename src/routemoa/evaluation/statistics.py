@@ -3,9 +3,7 @@
 The bootstrap resamples questions, each at its mean over the seeds it was asked with. Two methods are compared on the
 questions that both have. An answer that could not be graded is left out; a failure counts as wrong.
 
-Values that are all the same have no spread to resample. Then as many questions may be otherwise as Wilson's interval of
-0 of n allows: 4 right answers of 4 are 51 to 100 %, not 100 to 100 %. Two methods that do the same differ by 0 all the
-same.
+Scores that are all the same have no spread to resample, and an interval all the same (`interval_without_spread`).
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from routemoa.core.learned.intervals import wilson_interval
+from routemoa.core.learned.intervals import interval_without_spread
 from routemoa.evaluation.outcomes import Outcome
 
 __all__ = [
@@ -28,6 +26,8 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_intervals",
     "compute_savings",
+    "gain_interval",
+    "gain_intervals",
     "summarize",
 ]
 
@@ -155,6 +155,21 @@ def bootstrap_intervals(columns: Sequence[Sequence[float]], seed: int) -> list[M
     return [MeanInterval(*map(float, each)) for each in zip(table.mean(axis=0), low, high, strict=True)]
 
 
+def gain_interval(differences: Sequence[float], seed: int) -> MeanInterval:
+    """Return the mean of at least one difference of two scores with its 95 % interval."""
+    return gain_intervals([differences], seed)[0]
+
+
+def gain_intervals(columns: Sequence[Sequence[float]], seed: int) -> list[MeanInterval]:
+    """Return the mean difference of two scores, and its interval, of each column; see `bootstrap_intervals`."""
+    return [
+        MeanInterval(found.mean, *interval_without_spread(column[0], len(column), is_difference=True))
+        if min(column) == max(column)
+        else found
+        for column, found in zip(columns, bootstrap_intervals(columns, seed), strict=True)
+    ]
+
+
 def _group_by_method(outcomes: Iterable[Outcome]) -> Mapping[str, QuestionMeans]:
     """Group graded outcomes by method, in the order in which methods first appear; a failure scores 0."""
     by_method: dict[str, list[Outcome]] = {}
@@ -172,7 +187,7 @@ def _method_summary(method: QuestionMeans, means: Floats) -> dict[str, Any]:
     if not len(scores):
         interval: list[float | None] = [None, None]
     elif np.ptp(scores) == 0:
-        interval = _interval_without_spread(scores, 0.0)
+        interval = [_round(end) for end in interval_without_spread(scores[0], len(scores))]
     else:
         interval = _percentile_interval(means)
     return {
@@ -185,22 +200,20 @@ def _method_summary(method: QuestionMeans, means: Floats) -> dict[str, Any]:
 
 
 def _paired_summary(differences: Floats, resampled: Floats) -> dict[str, Any]:
-    if always_wins := bool(np.ptp(differences) == 0 and differences[0]):
+    interval = _percentile_interval(resampled)
+    if np.ptp(differences) == 0 and differences[0]:
         one_sided = 0.5 ** len(differences)
+        interval = [
+            _round(end) for end in interval_without_spread(differences[0], len(differences), is_difference=True)
+        ]
     else:
         one_sided = min(float((resampled <= 0).mean()), float((resampled >= 0).mean()))
     return {
         "difference": _round(differences.mean()),
-        "ci95": _interval_without_spread(differences, -1.0) if always_wins else _percentile_interval(resampled),
+        "ci95": interval,
         "p": _round(min(1.0, max(2 * one_sided, 1 / RESAMPLES))),
         "n": len(differences),
     }
-
-
-def _interval_without_spread(values: Floats, lowest: float) -> list[float | None]:
-    """Return the 95 % interval of the mean of values that are all the same, from `lowest` to 1."""
-    doubt = wilson_interval(0.0, len(values))[1]
-    return [_round(max(lowest, values[0] - doubt)), _round(min(1.0, values[0] + doubt))]
 
 
 def _shared_questions(a: QuestionMeans, b: QuestionMeans) -> tuple[QuestionKey, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -26,7 +27,9 @@ ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
 """Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
 parameters keeps to these words, and not to "the letter only"."""
 MAX_LENGTH = 32_768
-"""Characters of a question: it is read again for each candidate."""
+"""Characters of a question that is read for its options."""
+CACHED_QUESTIONS = 64
+"""Questions that are kept in their other orders: each decision of the mixture looks again."""
 _OPTION_LINE = re.compile(r"(?m)^([ \t>*]{0,20}\(?)([A-Z])([).:][ \t]+)(\S[^\n]*)$")
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
@@ -34,6 +37,8 @@ _NAMES_OTHERS = re.compile(
 """What an option says that is only right in its place."""
 _NAMES_LETTERS = re.compile(r"(?i:\ball that apply\b|\bmore than one\b|\bletters\b|\boptions? \(?[a-j]\b)")
 """What a question says whose answer is no single letter, or that speaks of its options by their letters."""
+_NUMBER = re.compile(r"\W{0,3}\d|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten)\b", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
 
 
 class ReorderedQuestion(Struct, frozen=True):
@@ -90,6 +95,7 @@ def reorder_query(query: Query, spec: ModelSpec) -> ReorderedQuestion | None:
     return reorder_options(last.content, spec.order, spec.orders)
 
 
+@lru_cache(CACHED_QUESTIONS)
 def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | None:
     """Return a multiple-choice question with its options turned by a part of their number.
 
@@ -99,8 +105,9 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
         orders: how many there are in all; they are spread evenly.
 
     Returns:
-        None where the question has no such options or is very long, an option speaks of others ("both A and B"), or
-        this order is the same as an earlier one, as where there are fewer options than orders.
+        None where the question has no such options or is very long, an option speaks of others ("both A and B"), its
+        answer has to be worked out, or this order is the same as an earlier one, as where there are fewer options than
+        orders.
     """
     if len(text) > MAX_LENGTH:
         return None
@@ -110,15 +117,29 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
     if count < 2 or shift <= (order - 2) * count // orders:
         return None
     options = [line[4].rstrip() for line in lines]
-    outside = text[: lines[0].start()] + text[lines[-1].end() :]
-    if any(_NAMES_OTHERS.search(option) for option in options) or _NAMES_LETTERS.search(outside):
+    before, after = text[: lines[0].start()], text[lines[-1].end() :]
+    if any(_NAMES_OTHERS.search(option) for option in options) or _NAMES_LETTERS.search(before + after):
         return None
-    pieces, end = [text[: lines[0].start()]], lines[0].start()
+    if _is_worked_out(before, options):
+        return None
+    pieces, end = [before], lines[0].start()
     for place, line in enumerate(lines):
         pieces += [text[end : line.start(4)], options[(place + shift) % count]]
         end = line.end()
-    asked = "".join([*pieces, text[end:]]).rstrip()
+    asked = "".join([*pieces, after]).rstrip()
     return ReorderedQuestion(f"{asked}\n\n{ASK_FOR_LETTER}", shift, tuple(options))
+
+
+def _is_worked_out(question: str, options: Sequence[str]) -> bool:
+    """Tell whether an answer is worked out: half of the options are numbers, or two are said in the question itself.
+
+    "A red cup, a blue pen, a green hat. What is to the right of the pen?" has its colours in it. There a letter without
+    reasons is worth less than an answer with them (docs/research/evaluation.md).
+    """
+    if 2 * sum(_NUMBER.match(option) is not None for option in options) >= len(options):
+        return True
+    words = set(_WORD.findall(question.casefold()))
+    return sum(words.issuperset(_WORD.findall(option.casefold())) for option in options) >= 2
 
 
 def _find_options(text: str) -> list[re.Match[str]]:

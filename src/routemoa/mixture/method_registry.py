@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import METHODS, Pool
 from routemoa.core.protocols import Client, Method
 from routemoa.mixture.baselines import Cascade, MoA, RandomPanel, SelfMoA, Single, SMoA, best_single
@@ -43,8 +43,4 @@ def build_method(pool: Pool, method: str, client: Client) -> Method:
         return Single(pool[method[7:]], client, limits=pool.limits)
     if method.removeprefix("single:") in pool.absent:
         raise ConfigError(pool.absent[method.removeprefix("single:")].why)
-    names = method_names(pool)
-    hint = get_close_matches(method, names, 1)
-    raise ConfigError(
-        f"method '{method}' is unknown; " + (f"did you mean '{hint[0]}'?" if hint else f"known: {', '.join(names)}")
-    )
+    raise ConfigError(f"method '{method}' is unknown; {suggest_name(method, method_names(pool))}")

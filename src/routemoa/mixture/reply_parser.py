@@ -191,10 +191,9 @@ def _read_score(value: Any, top: float) -> float | None:
                 value = float(value)
             except ValueError:
                 return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not top:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    share = value / top
-    return share if math.isfinite(share) and 0 <= share <= 1 else None
+    return value / top if 0 <= value <= top and 0 < top < math.inf else None
 
 
 class AnswerStream:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
+
+from msgspec.structs import replace
 
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.protocols import Scorer
+from routemoa.core.tables.candidates import plain_name
 from routemoa.core.types import ModelSpec, Query, Scores
 
-__all__ = ["EDGE", "LearnedScorer", "TaskScorer", "classify", "correct_priors", "shift_prior"]
+__all__ = ["EDGE", "LearnedScorer", "TaskScorer", "classify", "correct_priors", "lend_to_orders", "shift_prior"]
+
+T = TypeVar("T")
 
 EDGE = 1e-4
 """A prior nearer to 0 or 1 than this is taken as this far away: its log-odds are finite."""
@@ -49,6 +54,19 @@ def correct_priors(learned: LearnedPriors, scores: Scores, tasks: Mapping[str, f
 def _find_shift(learned: LearnedPriors, name: str, tasks: Mapping[str, float]) -> float:
     of_task = learned.tasks.get(name, {})
     return learned.shift.get(name, 0.0) + sum(of_task.get(task, 0.0) * p for task, p in tasks.items())
+
+
+def lend_to_orders(learned: LearnedPriors, models: Iterable[ModelSpec]) -> LearnedPriors:
+    """Return what was learned, of each model also for its candidates that see a question's options in other orders.
+
+    Their answers are votes for an option. They have the prior of their model, which its own answers teach.
+    """
+    plain = {m.name: plain_name(m) for m in models if m.order > 1}
+
+    def lend(part: Mapping[str, T]) -> dict[str, T]:
+        return {**part, **{name: part[own] for name, own in plain.items() if own in part}}
+
+    return replace(learned, shift=lend(learned.shift), prior=lend(learned.prior), tasks=lend(learned.tasks))
 
 
 class LearnedScorer:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from routemoa.core.learned.intervals import interval_without_spread
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.router_baselines import RouterBaselines, first_choices
 from routemoa.training.cost_tradeoff import (
@@ -190,7 +191,9 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     out.setdefault("fixed_best_3_any_correct", None)
     out["calibration"] = measure_calibration(predictions.scores[measured], scores[measured])
     gain = {"gain_over_best_single": values["accuracy"] - values["best_single"]}
-    out["ci95"] = {name: _bootstrap_interval(each, rng) for name, each in (values | gain).items()}
+    out["ci95"] = {
+        name: _bootstrap_interval(each, rng, is_difference=name in gain) for name, each in (values | gain).items()
+    }
     return out
 
 
@@ -244,10 +247,12 @@ def _average_any_right(scores: Floats, members: Sequence[int]) -> float:
     return float(np.where(np.isnan(scores), 0.0, scores)[:, list(members)].max(1).mean())
 
 
-def _bootstrap_interval(values: NDArray[Any], rng: np.random.Generator) -> list[float] | None:
-    """Return the 95 % interval of the mean, of 1000 resamples."""
+def _bootstrap_interval(values: NDArray[Any], rng: np.random.Generator, *, is_difference: bool) -> list[float] | None:
+    """Return the 95 % interval of the mean of scores, or of their differences, of 1000 resamples."""
     if not len(values):
         return None
+    if np.ptp(values) == 0:
+        return list(interval_without_spread(float(values[0]), len(values), is_difference=is_difference))
     means = np.concatenate([values[rng.integers(0, len(values), (50, len(values)))].mean(1) for _ in range(20)])
     return [float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
 

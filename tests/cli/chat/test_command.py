@@ -102,7 +102,7 @@ def test_why_explains_the_last_turn(tmp_path: Path) -> None:
 
 def test_the_method_can_be_changed(tmp_path: Path) -> None:
     with endpoint(reply) as e:
-        done = chat(pool(tmp_path, e.url), "/method single:b\nOne?\n/method mao\n/method\nTwo?\n")
+        done = chat(pool(tmp_path, e.url), "/method single:b\nOne?\n/method mao\n/method\nTwo?\n", "--prefer", "fast")
         assert [r["model"] for r in e.requests] == ["b", "b"]
     assert done.stdout.startswith("method: single:b\n1: One?\nmethod: single:b\nknown: routemoa, moa, ")
     assert "method 'mao' is unknown; did you mean 'moa'?" in done.stderr
@@ -197,6 +197,7 @@ def test_the_limits_hold_for_each_turn(tmp_path: Path) -> None:
     [
         (("--method", "mao"), "did you mean 'moa'?"),
         (("--resume", "nowhere.json"), "nowhere.json: it cannot be read"),
+        (("--method", "moa", "--prefer", "fast"), "moa has no trade-off to choose"),
         (("--max-calls", "0"), "max_calls = 0 is out of range"),
     ],
 )

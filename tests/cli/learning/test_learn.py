@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from routemoa.cli.learning.learned_files import hold_lock
+from routemoa.cli.learning.learned_files import hold_lock, undo
+from routemoa.cli.pool.pool_file import find_pool_file
+from routemoa.core.errors import ConfigError
 from routemoa.core.learned.learned_priors import LearnedJudge, LearnedPriors
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.tables.traces_table import TraceSettings
@@ -230,6 +232,9 @@ def test_history_due_and_lock(pool: Path, store: Path) -> None:
 
 def test_few_outcomes_and_no_store_say_so(pool: Path, store: Path) -> None:
     assert "no traces" in run("learn", "--pool", pool, "--store", store, fails=True).stderr
+    with pytest.raises(ConfigError, match="nothing to undo"):
+        undo(find_pool_file(str(pool)), 0.0)
+    assert not (pool.parent / "learned").exists(), "nothing was written"
     keep(store, 5, {"a": 0.3, "b": 0.9}, 1)
     report = learn(pool, store)
     assert (report["outcomes"], report["action"]) == (5, "kept")

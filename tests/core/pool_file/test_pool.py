@@ -10,6 +10,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.models.patience import Patience
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.tables.mixture_table import PREFERENCES, Mixture, parse_mixture
+from routemoa.core.types import ModelSpec
 from routemoa.core.usage import Usage
 
 ONE = '[[model]]\nname = "a"\nendpoint = "http://127.0.0.1:9001/v1"\n'
@@ -71,7 +72,7 @@ def test_patience_of_a_member_goes_before_that_of_the_pool(tmp_path: Path) -> No
 
 def test_what_is_left_out_is_unknown_not_zero(tmp_path: Path) -> None:
     spec = read(tmp_path, ONE)["a"]
-    assert spec.model == "a"
+    assert spec.model == Pool((ModelSpec("a", "http://x/v1"),))["a"].model == "a"
     assert (spec.input_price, spec.output_price, spec.context, spec.latency, spec.prior) == (None,) * 5
     assert spec.cost(Usage(1, 1)) is None
     assert read(tmp_path, ONE + "input_price = 1\noutput_price = 1")["a"].cost(Usage(1, None)) is None

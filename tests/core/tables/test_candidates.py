@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.core.tables.candidates import SAMPLE_TEMPERATURE, expand_candidates
 from routemoa.core.tables.mixture_table import Mixture
@@ -17,6 +18,7 @@ from routemoa.judging.posterior import ErrorCorrelation
 from routemoa.mixture.engine import RouteMoA
 from routemoa.mixture.method_registry import build_method
 from routemoa.routing.policy import SAME_MEMBER_CORRELATION, relate_candidates
+from routemoa.scoring.constant import load_scorer
 from routemoa.testing import ScriptedClient
 
 SMALL = ModelSpec("small", "http://x/v1", "weights", prior=0.6, parameters={"top_p": 0.9})
@@ -131,6 +133,15 @@ async def test_a_multiple_choice_is_asked_in_other_orders_of_its_options() -> No
     assert answer.trace.ranking[0].model == "small"
 
 
+def test_only_the_first_sample_and_an_adaptive_panel_have_other_orders() -> None:
+    members = pool('[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\norders = 2\n').with_orders()
+    assert [m.name for m in members] == ["a", "a~2", "a#2"]
+    assert members.with_orders() == members
+    published = replace(Mixture(), fusion="published-small")
+    asked = RouteMoA(Pool(ordered_pool().models, published), ScriptedClient({}), judge_model=JudgeModel())
+    assert [m.name for m in asked.pool] == ["small", "weak"]
+
+
 async def test_a_question_without_options_knows_no_orders() -> None:
     client = ScriptedClient({"small": "4", "weak": "5"})
     answer = await RouteMoA(ordered_pool(), client, judge_model=JudgeModel()).answer("What is 2 + 2?")
@@ -157,3 +168,11 @@ async def test_where_quality_is_not_preferred_options_keep_their_order() -> None
     answer = await mixture.answer(replace(Query.from_text(QUESTION), prefer="balanced"))
     assert set(answer.trace.prior) == {"small", "weak"}
     assert {c.model for c in client.calls} <= {"small", "weak"}
+
+
+async def test_in_other_orders_a_model_has_what_was_learned_of_it() -> None:
+    models = (replace(SMALL, orders=2), ModelSpec("new", "local", "n", orders=2))
+    members = Pool(models, learned=LearnedPriors({"small": -1.0}, {"new": 0.7}, {"small": {"t": 1.0}})).with_orders()
+    scores = await load_scorer(members).score(Query.from_text("Which?"), members.models)
+    assert scores["small~2"] == scores["small"] == pytest.approx(0.356, abs=0.001)
+    assert scores["new~2"] == scores["new"] == 0.7

@@ -344,8 +344,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nosuch"], "neither a task nor a file; tasks: arc-challenge, gsm8k"),
-        (["nosuch.jsonl"], "there is no file of that name"),
+        (["gsm8"], "neither a task nor a file; did you mean 'gsm8k'?"),
+        (["nosuch.jsonl"], "there is no file of that name, nor a task; known: arc-challenge"),
         (["TASK", "--methods", "best"], "'best' is unknown; known: routemoa"),
         (["TASK", "--methods", ","], "name at least one"),
         (["TASK", "--judge", "nobody"], "'nobody' is no model of the pool"),

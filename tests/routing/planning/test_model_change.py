@@ -102,6 +102,11 @@ def test_candidates_of_one_member_share_its_cache() -> None:
     assert decide({"a": 0.6, "b": 0.63}, conversation(), *specs).models == ("b",)
 
 
+def test_an_answer_with_the_options_in_another_order_is_its_models() -> None:
+    kept = decide({"a": 0.5, "b": 0.525}, conversation(writer="a~2"), priced("a", orders=2), priced("b"))
+    assert kept.models == ("a",)
+
+
 @pytest.mark.parametrize("marked", [False, True])
 def test_a_provider_that_charges_for_writing_caches_what_is_marked(marked: bool) -> None:
     specs = (priced("a", cache_write_price=3.0), priced("b", cache_write_price=3.0))

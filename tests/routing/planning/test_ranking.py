@@ -56,6 +56,13 @@ def test_performance_then_output_price_then_input_price_then_latency_then_place(
     )  # measured latency replaces the file's
 
 
+def test_a_vote_for_an_option_is_never_the_first_to_answer() -> None:
+    model = replace(spec("x"), orders=2)
+    models, scores = [replace(model, name="x~2", order=2), model], {"x": 0.5, "x~2": 0.6}
+    assert [r.model for r in rank_models(models, scores)] == ["x", "x~2"]
+    assert [r.model for r in rank_models(models, scores, RankingOptions(previous_order=("x", "x~2")))] == ["x~2", "x"]
+
+
 def test_unknown_performance_is_ranked_at_the_mean_and_says_so() -> None:
     ranking = rank_models([spec("a"), spec("b"), spec("c")], {"a": 0.2, "b": None, "c": 0.6})
     assert [(r.model, r.performance) for r in ranking] == [("c", 0.6), ("b", 0.4), ("a", 0.2)]

@@ -14,7 +14,15 @@ from routemoa.cli.chat.commands import ChatCommands
 from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.reading import TurnReader, make_reader
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import limit_options, load_pool, method_option, pool_option, read_limits, system_option
+from routemoa.cli.options import (
+    limit_options,
+    load_pool,
+    method_option,
+    pool_option,
+    prefer_option,
+    read_limits,
+    system_option,
+)
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.warn import print_warnings
@@ -23,7 +31,8 @@ from routemoa.clients.weights.absent import without_missing_weights
 from routemoa.core.errors import QueryError
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.text.plural import counted
-from routemoa.core.types import Limits, Message
+from routemoa.core.types import Limits, Message, PreferenceName
+from routemoa.mixture.method import check_preference
 from routemoa.mixture.method_registry import method_names
 from routemoa.mixture.pool_warnings import warn_of_absent_models
 
@@ -35,6 +44,7 @@ class ChatOptions:
     """The options of `routemoa chat`."""
 
     method: str
+    prefer: PreferenceName | None
     limits: Limits
     """Of each turn."""
     messages: tuple[Message, ...]
@@ -46,10 +56,19 @@ class ChatOptions:
 @click.command(context_settings={"max_content_width": 100})
 @pool_option
 @method_option
+@prefer_option
 @limit_options
 @system_option
 @click.option("--resume", "file", metavar="FILE", help="Go on with a conversation that /save has written.")
-def chat(*, pool_file: str | None, method: str, system: str | None, file: str | None, **limits: Any) -> None:
+def chat(
+    *,
+    pool_file: str | None,
+    method: str,
+    prefer: PreferenceName | None,
+    system: str | None,
+    file: str | None,
+    **limits: Any,
+) -> None:
     """Talk with a mixture of models: each turn is answered as `routemoa ask` answers a question.
 
     Later turns send the whole conversation. The limits hold for each turn. Below an answer a line says which models
@@ -72,7 +91,9 @@ def chat(*, pool_file: str | None, method: str, system: str | None, file: str | 
     pool = without_missing_weights(load_pool(pool_file))
     print_warnings(warn_of_absent_models(pool))
     earlier = with_system(read_conversation(file) if file else (), system)
-    options = ChatOptions(method, read_limits(limits).with_defaults(pool.limits), earlier, file)
+    if method != "routemoa":
+        check_preference(prefer, method)
+    options = ChatOptions(method, prefer, read_limits(limits).with_defaults(pool.limits), earlier, file)
     code = asyncio.run(_talk(pool, options))
     if code and not sys.stdin.isatty():
         sys.exit(code)
@@ -84,7 +105,14 @@ async def _talk(pool: Pool, options: ChatOptions) -> int:
     console = Console(stderr=True)
     try:
         conversation = Conversation(
-            pool, client, store, console, method=options.method, limits=options.limits, messages=options.messages
+            pool,
+            client,
+            store,
+            console,
+            method=options.method,
+            prefer=options.prefer,
+            limits=options.limits,
+            messages=options.messages,
         )
         reader = make_reader(method_names(pool))
         if sys.stdin.isatty():

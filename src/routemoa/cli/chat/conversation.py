@@ -24,7 +24,7 @@ from routemoa.core.text.dollars import format_dollars
 from routemoa.core.text.printable import printable
 from routemoa.core.trace import Trace
 from routemoa.core.trace_builder import TraceBuilder
-from routemoa.core.types import Limits, Message, Query
+from routemoa.core.types import Limits, Message, PreferenceName, Query
 from routemoa.ledger import Store
 from routemoa.mixture.method_registry import build_method
 
@@ -76,6 +76,7 @@ class Conversation:
         store: records the calls, if there is a ledger.
         console: where everything but the answers is shown.
         limits: of each turn.
+        prefer: of each turn that `routemoa` answers, the one method with a trade-off to choose.
         messages: of an earlier conversation, and the system message.
 
     Raises:
@@ -91,6 +92,7 @@ class Conversation:
         *,
         method: str,
         limits: Limits,
+        prefer: PreferenceName | None = None,
         messages: tuple[Message, ...] = (),
     ) -> None:
         self.pool = pool
@@ -100,7 +102,7 @@ class Conversation:
         self.failures = 0
         self.answered = 0
         self.console = console
-        self._client, self._store, self._limits = client, store, limits
+        self._client, self._store, self._limits, self._prefer = client, store, limits, prefer
         self._memory = ConversationMemory()
         self._methods: dict[str, Method] = {}
         self.method = self._find_method(method)
@@ -120,7 +122,11 @@ class Conversation:
         self.turns += 1
         writer = AnswerWriter(self.console)
         mode = self._limits.stream_mode or ("final" if writer.live else None)
-        query = Query((*self.messages, Message("user", question)), limits=replace(self._limits, stream_mode=mode))
+        query = Query(
+            (*self.messages, Message("user", question)),
+            limits=replace(self._limits, stream_mode=mode),
+            prefer=self._prefer if self.method.name == "routemoa" else None,
+        )
         query = self._memory.attach(query, self.method.name)
         try:
             finished = await _run_until_interrupt(self._answer(query, turn, writer))

@@ -78,14 +78,24 @@ def learn(  # one parameter for each option
     elif dry_run:
         _print(_learn(file, store_file, writes=False), as_json=as_json)
     else:
-        try:
-            with hold_lock(file.path):
-                report = _learn(file, store_file, writes=True) if not due or _is_due(file) else {"action": "not due"}
-        except LearningRuns:
-            if not due:
-                raise
-            report = {"action": "not due"}  # another worker of the server was first
-        _print(report, as_json=as_json)
+        _print(_learn_alone(file, store_file, due=due), as_json=as_json)
+
+
+def _learn_alone(file: PoolFile, store_file: str | None, *, due: bool) -> dict[str, Any]:
+    """Learn while no other process does; with `due`, only where a run is. Raises ConfigError."""
+    from routemoa.cli.learning.outcome_reader import find_traces
+
+    not_due = {"action": "not due"}
+    if due and not _is_due(file):
+        return not_due
+    find_traces(store_file)  # without any, nothing is written
+    try:
+        with hold_lock(file.path):
+            return _learn(file, store_file, writes=True) if not due or _is_due(file) else not_due
+    except LearningRuns:
+        if not due:
+            raise
+        return not_due  # another worker of the server was first
 
 
 def _learn(file: PoolFile, store_file: str | None, *, writes: bool) -> dict[str, Any]:

@@ -82,14 +82,14 @@ def undo(file: PoolFile, now: float) -> Step:
         LearningRuns: another process learns.
         ConfigError: nothing was learned.
     """
-    with hold_lock(file.path):
-        return _undo(file, now)
-
-
-def _undo(file: PoolFile, now: float) -> Step:
     current = find_current(file)
     if current is None:
         raise ConfigError(f"{file.path}: nothing to undo: the pool file names nothing that was learned")
+    with hold_lock(file.path):
+        return _undo(file, current, now)
+
+
+def _undo(file: PoolFile, current: str, now: float) -> Step:
     taken = [s for s in read_log(file.path) if s.action == "taken over" and s.path == current]
     before = taken[-1].before if taken else None
     if before is not None and not (file.path.parent / before).is_file():

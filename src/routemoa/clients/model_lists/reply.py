@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
@@ -11,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from routemoa.core.catalog.providers import ListFormat
+from routemoa.core.models.endpoint import MAX_PRICE
 
 __all__ = ["ListedModel", "find_field", "parse_model_list"]
 
@@ -163,14 +163,14 @@ def _size(entry: Mapping[str, Any], form: ListFormat) -> float | None:
 
 
 def _price(value: Any, unit: float) -> float | None:
-    """Return a price as a number, rounded to what a list means; None where it is absent, negative or no number."""
+    """Return a price as a number, rounded to what a list means; None where it is absent or none can be so."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value) * unit
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return float(f"{number:.8g}") if math.isfinite(number) and number >= 0 else None
+    return float(f"{number:.8g}") if 0 <= number <= MAX_PRICE else None
 
 
 def _count(value: Any) -> int | None:

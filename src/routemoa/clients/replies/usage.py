@@ -12,10 +12,10 @@ not, the reading that costs more holds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
+from routemoa.core.models.endpoint import MAX_PRICE
 from routemoa.core.usage import Usage
 
 __all__ = ["UsageReader", "find_usage", "is_count", "parse_usage"]
@@ -37,6 +37,7 @@ TICKS_PER_DOLLAR = 1e10
 """Of xAI (docs.x.ai, cost tracking)."""
 COST_FIELDS = ("cost", "estimated_cost", "total_cost")
 MAX_COUNT = 2**53
+"""No figure is as large as this, nor are dollars above `MAX_PRICE`: such a one cannot be meant."""
 MAX_PROBLEMS = 3
 MAX_VALUE_LENGTH = 40
 """Characters of a figure that is quoted."""
@@ -150,9 +151,7 @@ class _Reading:
 
     def cost(self) -> float | None:
         """Return the dollars of the call, as the endpoint reports them."""
-        ticks = self._figures.get("cost_in_usd_ticks")
-        cost = self._amount("cost_in_usd_ticks", ticks)
-        dollars = None if cost is None else cost / TICKS_PER_DOLLAR
+        dollars = self._amount("cost_in_usd_ticks", self._figures.get("cost_in_usd_ticks"), TICKS_PER_DOLLAR)
         for name in COST_FIELDS:
             value = self._figures.get(name)
             value = value.get("total_cost") if isinstance(value, dict) else value
@@ -173,11 +172,11 @@ class _Reading:
         self._note(name, value)
         return None
 
-    def _amount(self, name: str, value: Any) -> float | None:
+    def _amount(self, name: str, value: Any, per_dollar: float = 1.0) -> float | None:
         if value is None:
             return None
-        if _is_amount(value) and value >= 0:
-            return float(value)
+        if _is_amount(value) and value <= MAX_PRICE * per_dollar:
+            return value / per_dollar
         self._note(name, value)
         return None
 
@@ -191,7 +190,8 @@ def is_count(value: Any) -> TypeGuard[int]:
 
 
 def _is_amount(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value can be a count or dollars; one with hundreds of digits is neither, and no float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
 
 
 def _merge(into: dict[str, Any], figures: Mapping[str, Any]) -> None:
@@ -213,6 +213,6 @@ def _merged_details(known: Mapping[str, Any], details: Mapping[str, Any]) -> dic
 
 def _outweighs(value: Any, known: Any) -> bool:
     """Return whether a later figure takes the place of one that is known: the larger amount holds."""
-    if _is_amount(value) and value >= 0:
+    if _is_amount(value):
         return not (_is_amount(known) and known >= value)
     return False

@@ -81,6 +81,9 @@ class Pool:
     absent_endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Member -> endpoint of several whose key is not set -> what to do. The member is asked at its others."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(map(_with_model, self.models)))
+
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self.models)
 
@@ -120,7 +123,8 @@ class Pool:
 
         Raises ConfigError where two have one name.
         """
-        return self if all(m.orders == 1 for m in self.models) else replace(self, models=add_orders(self.models))
+        has_none, has_all = all(m.orders == 1 for m in self.models), any(m.order > 1 for m in self.models)
+        return self if has_none or has_all else replace(self, models=add_orders(self.models))
 
     def require_keys(self) -> None:
         """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""
@@ -247,6 +251,13 @@ def parse_pool(
         batches=parse_batches_table(table.get("batches", {}), directory, f"{source}: [batches]"),
         absent_endpoints=absent_endpoints,
     )
+
+
+def _with_model(spec: ModelSpec) -> ModelSpec:
+    """Return a model with the endpoint's name for it, its own where that is left out; `Pool.load` checks types."""
+    if not isinstance(spec, ModelSpec) or spec.model:
+        return spec
+    return msgspec.structs.replace(spec, model=spec.name)
 
 
 def _read_patience(table: Any, where: str) -> Patience:

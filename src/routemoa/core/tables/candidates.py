@@ -105,7 +105,7 @@ def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> M
 
 
 def _reorder(model: ModelSpec) -> list[ModelSpec]:
-    if model.orders == 1 or model.order > 1:
+    if model.orders == 1:
         return [model]
     member = model.member or model.name
     return [replace(model, name=n, order=i, member=member) for i, n in enumerate(names_of_orders(model), 1)]

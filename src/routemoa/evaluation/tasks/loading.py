@@ -21,6 +21,7 @@ import msgspec
 
 from routemoa.clients import weights
 from routemoa.core.errors import ConfigError, RouteMoAError
+from routemoa.core.files.toml import suggest_name
 from routemoa.datasets.jsonl import BadLine, ErrorCollector, read_lines
 from routemoa.datasets.questions import Question, read_questions
 from routemoa.evaluation.tasks import TASK_NAMES, HubDataset, Task, load_task
@@ -73,8 +74,8 @@ def load_questions(
     elif Path(name).is_file():
         questions = list(read_questions(name, on_progress, allow_duplicates=allow_duplicates))
     else:
-        hint = "there is no file of that name" if Path(name).suffix else "it is neither a task nor a file"
-        raise ConfigError(f"{name}: {hint}; tasks: {', '.join(TASK_NAMES)}")
+        hint = "there is no file of that name, nor a task" if Path(name).suffix else "it is neither a task nor a file"
+        raise ConfigError(f"{name}: {hint}; {suggest_name(name, TASK_NAMES)}")
     if not questions:
         raise ConfigError(f"{name}: no question in it")
     return questions

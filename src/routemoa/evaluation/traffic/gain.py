@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from routemoa.evaluation.statistics import MeanInterval, bootstrap_interval, bootstrap_intervals
+from routemoa.evaluation.statistics import MeanInterval, gain_interval, gain_intervals
 from routemoa.evaluation.traffic.judged_answer import JudgedAnswer
 
 __all__ = ["MIN_ANSWERS", "MixtureGain", "measure_gains"]
@@ -61,7 +61,7 @@ def measure_gains(answers: Sequence[JudgedAnswer], members: Sequence[str], seed:
         for m in members
         for if_unknown in (1.0, 0.0)
     ]
-    bounds = bootstrap_intervals(columns, seed) if rated and members else []
+    bounds = gain_intervals(columns, seed) if rated and members else []
     pairs = {m: (bounds[2 * i], bounds[2 * i + 1]) for i, m in enumerate(members)} if bounds else {}
     return [_measure_gain(answers, rated, m, pairs.get(m), seed) for m in members]
 
@@ -78,7 +78,7 @@ def _measure_gain(
     low, high = (None, None) if bounds is None else (bounds[0].low, bounds[1].high)
     gain = None
     if known:
-        gain = bounds[0] if bounds and len(known) == len(rated) else bootstrap_interval(known, seed)
+        gain = bounds[0] if bounds and len(known) == len(rated) else gain_interval(known, seed)
     verdict, why = _decide(len(rated), len(known), low, high)
     both = [a for a in answers if a.is_mixture and member in a.called]
     return MixtureGain(
