@@ -64,6 +64,11 @@ class Appender:
             raise self._error(e) from e
         self._end += done
 
+    def clear(self) -> None:
+        """Remove all lines."""
+        self._file.truncate(0)
+        self._end = 0
+
     def close(self) -> None:
         """Close the file and release its lock."""
         self._file.close()

@@ -105,6 +105,7 @@ def test_failed_rows_are_apart_and_can_be_repeated(tmp_path: Path) -> None:
         done = batch(*args)
         assert done.exit_code == 3
         assert "3 answered, 1 failed" in done.stdout
+        assert batch(*args[:-1], "--retry-failed").exit_code == 1  # without consent nothing is forgotten
         assert "no model could answer: a: HTTP 400: no" in done.stderr
         failed = read_lines(tmp_path / "out" / "failed.jsonl")
         assert [(f["id"], f["place"].rpartition(":")[2]) for f in failed] == [("2", "3")]
