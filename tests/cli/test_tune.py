@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from routemoa.cli import cli
+from routemoa.cli.tune.plot import draw_text_curve
 from routemoa.core.errors import ConfigError, MissingExtra
 from routemoa.core.pool_file.pool import Pool
 from routemoa.datasets.records import Record
@@ -63,7 +65,8 @@ def test_a_policy_is_written_for_the_pool(records: Path, tmp_path: Path) -> None
     assert costs == sorted(costs)
     assert "asked for quality 0.98" in found.output
     assert "X chosen" in found.output
-    assert max(len(line) for line in found.output.splitlines() if "|" in line) <= 80
+    for columns in (40, 80):
+        assert max(map(len, draw_text_curve(read, columns).splitlines())) <= columns
     pool = pool_of(tmp_path, 'policy = "policy.toml"', "adder", "poet", "middling")
     tuned = Pool.load(pool).mixture.tuned
     assert tuned is not None
@@ -84,6 +87,12 @@ def test_a_cost_is_a_dial_too(records: Path, tmp_path: Path) -> None:
     assert read["chosen"]["cost"] <= max(0.6, read["curve"][0]["cost"]) + 1e-6
     assert len(read["groups"]) == 1, "without a scorer all queries are alike"
     assert "--out policy.toml writes the policy" in found.output
+
+
+def test_records_in_which_nothing_is_right_are_refused(records: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text(re.sub(r'(?<=[":])1\.0(?=[,}])', "0.0", records.read_text()))
+    assert "no model is right" in str(routemoa("tune", wrong, "--no-scorer").exception)
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

@@ -72,6 +72,15 @@ def test_it_says_where_no_router_can_help() -> None:
     assert (describe_no_gain(found) or "").startswith("no router can help here: use m0 alone (80.0 % right)")
 
 
+def test_models_that_were_not_measured_are_no_proof_that_no_router_can_help() -> None:
+    row = [float(i % 5 > 0) for i in range(2000)]
+    scores: list[Scores] = [{"m0": s, "m1": 0.0 if i % 50 == 0 else None} for i, s in enumerate(row)]
+    found = measure_headroom(scores, [""] * 2000, ["m0", "m1"], {})
+    assert found is not None
+    assert (found.only_others, found.undecided) == (0, 360)
+    assert describe_no_gain(found) is None
+
+
 def test_it_says_where_no_router_that_was_tried_helps() -> None:
     scores = make([0.7, 0.69, 0.68])
     single = [s["m0"] for s in scores]

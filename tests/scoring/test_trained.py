@@ -81,6 +81,29 @@ def test_it_learns_which_model_is_good_at_what(fitted: FittedScorer) -> None:
     json.dumps(figures, allow_nan=False)
 
 
+def test_what_was_not_measured_is_unknown_in_every_figure() -> None:
+    """Two of three answers were not measured, which changes no figure by more than chance."""
+    rng = np.random.default_rng(0)
+    scores = (rng.random((3000, 3)) < (0.8, 0.7, 0.6)).astype(np.float32)
+    scores[rng.random(scores.shape) < 2 / 3] = np.nan
+    data = build_table(
+        [
+            Record(id=str(i), task="t", query=f"{i}?", scores={m: None if np.isnan(s) else float(s) for m, s in row})
+            for i, row in enumerate(list(zip("abc", r, strict=True)) for r in scores)
+        ]
+    )
+    predictions = Predictions(
+        np.tile(np.array([0.8, 0.7, 0.6], np.float32), (3000, 1)), np.tile([0, 1, 2], (3000, 1)), scores
+    )
+    figures = evaluate_predictions(predictions, data, choose_baselines(data))
+    assert figures["best_single"] == pytest.approx(0.8, abs=0.03)
+    assert figures["task_lookup"] == figures["best_single"]
+    assert figures["shuffled"] == pytest.approx(figures["accuracy"], abs=0.04)
+    assert figures["hit_at_3"] == 1.0
+    assert 0.99 < figures["ci95"]["hit_at_3"][0] < 1.0, "all the same, and still not certain"
+    assert figures["ci95"]["gain_over_best_single"] == [0.0, 0.0]
+
+
 def test_on_permuted_scores_there_is_no_gain() -> None:
     data = build_table(made(400, shuffle=True))
     fitted = train_fast(data)
@@ -335,6 +358,7 @@ def test_the_trade_offs_keep_their_levels_where_they_were_chosen(seed: int, by_t
     assert rates["at_97"].keys() == {"low", "high", "share"}
     single, rows = int(means.argmax()), np.arange(len(data.texts))
     truth, usable = np.nan_to_num(data.scores), np.where(np.isnan(data.scores), np.nan, predicted)
+    weights = weights * ~np.isnan(data.scores[:, single])
     for name, level in ACCURACY_LEVELS.items():
         mix = rates[name]
 

@@ -50,6 +50,8 @@ class Headroom(Struct, frozen=True):
     """95 %, Clopper-Pearson."""
     only_others: int
     """Questions that the best single model gets wrong and another that counts gets right."""
+    undecided: int
+    """Questions that no model is known to get right, and on which some that count were not measured."""
     gains: dict[str, MeanInterval]
     """Router -> what it gains over the best single model, in accuracy, paired."""
     gap_closed: dict[str, tuple[float, float, float]]
@@ -77,14 +79,14 @@ def measure_headroom(
         seed: of the bootstrap.
         mixtures: names in `routed` that are no routers, since they call several models.
     """
-    best, five = best_first[0], set(best_first[:CHOICE_MODELS])
+    best = best_first[0]
     rows = [i for i, row in enumerate(scores) if row.get(best) is not None]
     if not rows:
         return None
     choices = [count_options(texts[i]) is not None for i in rows]
-    solved = np.array(
-        [_is_solved(scores[i], five if is_choice else None) for i, is_choice in zip(rows, choices, strict=True)]
-    )
+    counted = [best_first[:CHOICE_MODELS] if is_choice else best_first for is_choice in choices]
+    solved = np.array([_is_solved(scores[i], models) for i, models in zip(rows, counted, strict=True)])
+    complete = np.array([None not in map(scores[i].get, models) for i, models in zip(rows, counted, strict=True)])
     single = np.array([scores[i][best] for i in rows], np.float64)
     n, wrong = len(rows), int((~solved).sum())
     low, high = clopper_pearson(n - wrong, n)
@@ -100,6 +102,7 @@ def measure_headroom(
         ceiling_low=low,
         ceiling_high=high,
         only_others=int((solved & (single < RIGHT)).sum()),
+        undecided=int((~solved & ~complete).sum()),
         gains=gains,
         gap_closed=closed,
         mixtures=tuple(mixtures),
@@ -132,7 +135,7 @@ def describe_no_gain(found: Headroom) -> str | None:
         return None
     best = f"{found.best_single} alone ({format_percent(found.best_single_accuracy)} right)"
     ceiling = f"{format_percent(found.ceiling)}, 95 % {format_interval((found.ceiling_low, found.ceiling_high))}"
-    if clopper_pearson(found.only_others, found.questions)[1] < MIN_GAIN:
+    if clopper_pearson(found.only_others + found.undecided, found.questions)[1] < MIN_GAIN:
         return f"no router can help here: use {best}, since 1 - beta, where some model is right, is {ceiling}"
     routers = {name: gain for name, gain in found.gains.items() if name not in found.mixtures}
     if routers and all(gain.high < MIN_GAIN for gain in routers.values()):
@@ -163,9 +166,9 @@ def _solve_tail(k: int, n: int) -> float:
     return (low + high) / 2
 
 
-def _is_solved(row: Scores, models: set[str] | None) -> bool:
-    """Return whether some model is right, of `models` only where given."""
-    return any(s is not None and s >= RIGHT for m, s in row.items() if models is None or m in models)
+def _is_solved(row: Scores, models: Sequence[str]) -> bool:
+    """Return whether one of the models is known to be right."""
+    return any(s is not None and s >= RIGHT for s in map(row.get, models))
 
 
 def _measure_gains(

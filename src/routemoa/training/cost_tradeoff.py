@@ -87,6 +87,7 @@ def choose_cost_rates(
     rows = np.arange(len(predicted))
     usable = np.where(np.isnan(data.scores), np.nan, predicted)
     truth = np.nan_to_num(data.scores)
+    weights = weights * ~np.isnan(data.scores[:, single])  # shares are of what that model reaches where it was measured
     dollars = np.nan_to_num(fill_costs(data.costs))  # a model without any price is never chosen
     scale = float(np.nanmean(data.costs[:, single])) or 1.0
     accuracy, cost = float(weights @ truth[:, single]) or 1.0, float(weights @ dollars[:, single]) or 1.0

@@ -22,7 +22,8 @@ from routemoa.training.cost_tradeoff import (
     weigh_questions_equally,
     weigh_tasks_equally,
 )
-from routemoa.training.table import Table, fill_costs
+from routemoa.training.fold_model import average_rows
+from routemoa.training.table import Table, fill_costs, highest_scores
 
 __all__ = [
     "BINS",
@@ -154,7 +155,10 @@ def measure_calibration(predicted: Floats, truth: Floats) -> dict[str, float | N
 
 
 def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, seed: int) -> dict[str, Any]:
-    """Return the figures of one set of questions, with bootstrap intervals."""
+    """Return the figures of one set of questions, with bootstrap intervals.
+
+    A choice that was not measured on a question is unknown there (NaN), and left out of its figure.
+    """
     rng = np.random.default_rng(seed)
     scores, models = data.scores, data.models
     measured = ~np.isnan(scores)
@@ -164,28 +168,28 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
     single = column_of.get(chosen["best_single"], 0)
     lookup = look_up_tasks(data, chosen)
     three = [column_of[m] for m in chosen["best_three"] if m in column_of]
-    filled = np.where(measured, scores, 0.0)
     rows = np.arange(len(scores))
-    solvable = filled.max(1) > 0
-    panel = np.take_along_axis(filled, predictions.panels, axis=1).max(1)
-    shuffled = np.mean([filled[rows, first[rng.permutation(len(first))]] for _ in range(20)], axis=0)
+    solvable = highest_scores(scores) > 0
+    panel = highest_scores(np.take_along_axis(scores, predictions.panels, axis=1))
+    shuffled = [scores[rows, first[rng.permutation(len(first))]] for _ in range(20)]
     values: dict[str, NDArray[Any]] = {
-        "accuracy": filled[rows, first],
-        "best_single": filled[:, single],
-        "task_lookup": filled[rows, lookup],
-        "random": filled.sum(1) / np.maximum(1, measured.sum(1)),
-        "shuffled": shuffled,
-        "oracle": filled.max(1),
-        "hit_at_1": (filled[rows, first] > 0)[solvable].astype(float),
-        "hit_at_3": (panel > 0)[solvable].astype(float),
+        "accuracy": scores[rows, first],
+        "best_single": scores[:, single],
+        "task_lookup": scores[rows, lookup],
+        "random": average_rows(scores),
+        "shuffled": average_rows(np.stack(shuffled, axis=1)),
+        "oracle": highest_scores(scores),
+        "hit_at_1": _is_hit(scores[rows, first][solvable]),
+        "hit_at_3": _is_hit(panel[solvable]),
         "any_correct_at_3": panel,
     }
     if three:
-        values["fixed_best_3_any_correct"] = filled[:, three].max(1)
-    values |= {name: filled[rows, firsts[name]] for name in predictions.routers}
+        values["fixed_best_3_any_correct"] = highest_scores(scores[:, three])
+    values |= {name: scores[rows, firsts[name]] for name in predictions.routers}
     out: dict[str, Any] = {"n": len(scores)}
     for name, each in values.items():
-        out[name] = float(each.mean()) if len(each) else None
+        known = each[~np.isnan(each)]
+        out[name] = float(known.mean()) if len(known) else None
         if name == "best_single":
             out["best_single_model"] = models[single]
     out.setdefault("fixed_best_3_any_correct", None)
@@ -200,17 +204,22 @@ def _measure(predictions: Predictions, data: Table, chosen: BaselineChoices, see
 def _measure_cost(
     predictions: Predictions, data: Table, single: str, rates: Mapping[str, float | RateMix], weights: Floats
 ) -> dict[str, Any]:
-    """Return shares of the best single model's cost and accuracy, at the rates chosen in training; and a curve."""
+    """Return shares of the best single model's cost and accuracy, at the rates chosen in training; and a curve.
+
+    They are over the questions on which that model was measured.
+    """
     column, rows = data.models.index(single), np.arange(len(weights))
     truth = np.nan_to_num(data.scores)
     usable = np.where(np.isnan(data.scores + data.costs), np.nan, predictions.scores)
     dollars = fill_costs(data.costs)
+    weights = weights * (~np.isnan(data.scores[:, column]) & ~np.isnan(usable).all(axis=1))
     single_cost, single_accuracy = float(weights @ dollars[:, column]), float(weights @ truth[:, column])
     if np.isnan(single_cost) or not single_cost or not single_accuracy:
         return dict.fromkeys(rates)
 
     def shares_of(chosen: NDArray[np.intp]) -> tuple[float, float]:
-        cost, accuracy = float(weights @ dollars[rows, chosen]), float(weights @ truth[rows, chosen])
+        paid = np.nan_to_num(dollars[rows, chosen])  # unknown only where no model can be chosen: of no weight
+        cost, accuracy = float(weights @ paid), float(weights @ truth[rows, chosen])
         return cost / single_cost, accuracy / single_accuracy
 
     out: dict[str, Any] = {}
@@ -247,8 +256,14 @@ def _average_any_right(scores: Floats, members: Sequence[int]) -> float:
     return float(np.where(np.isnan(scores), 0.0, scores)[:, list(members)].max(1).mean())
 
 
+def _is_hit(scores: Floats) -> NDArray[np.float64]:
+    """Return 1 for a score above 0, else 0; NaN stays."""
+    return np.where(np.isnan(scores), np.nan, scores > 0)
+
+
 def _bootstrap_interval(values: NDArray[Any], rng: np.random.Generator, *, is_difference: bool) -> list[float] | None:
-    """Return the 95 % interval of the mean of scores, or of their differences, of 1000 resamples."""
+    """Return the 95 % interval of the mean of known scores, or of their differences, of 1000 resamples."""
+    values = values[~np.isnan(values)]
     if not len(values):
         return None
     if np.ptp(values) == 0:

@@ -11,7 +11,7 @@ import numpy as np
 from routemoa.datasets.records import Record
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["Table", "build_table", "fill_costs"]
+__all__ = ["Table", "build_table", "fill_costs", "highest_scores"]
 
 T = TypeVar("T")
 
@@ -92,4 +92,11 @@ def fill_costs(costs: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         means = np.where(known, costs, 0.0).sum(0) / known.sum(0)
     out: Floats = np.where(known, costs, means).astype(np.float32)
+    return out
+
+
+def highest_scores(scores: Floats) -> Floats:
+    """Return the highest score of each question among the models that were measured on it, N; NaN where none was."""
+    highest = np.where(np.isnan(scores), -np.inf, scores).max(axis=1)
+    out: Floats = np.where(np.isneginf(highest), np.nan, highest).astype(np.float32)
     return out

@@ -105,7 +105,7 @@ def test_the_same_outcomes_give_the_same_bytes() -> None:
 def test_a_page_without_prices_and_confidences_says_so_and_leaves_out_what_is_empty() -> None:
     text = render_page(*unfinished_run())
     assert "This run is not finished" in text
-    assert "Dollars are unknown for every method, because no price is known" in text
+    assert "Dollars are unknown for every method, because a model that was called has no known price" in text
     assert headings(text) == [
         "Summary",
         "What to do",

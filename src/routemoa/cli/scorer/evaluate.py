@@ -71,7 +71,8 @@ def evaluate(  # click passes a keyword for each option
         figures["headroom"] = _measure_headroom(predictor, predictions, data, chosen, seed)
         figures["latency_ms"] = _measure_latency(predictor, data.texts)
     overlap = warn_of_training(list(zip(data.texts, data.prompts, strict=True)), folder)
-    is_routing_useless = figures["accuracy"] < figures["best_single"] + MIN_GAIN
+    gain = ((figures["headroom"] or {}).get("gains") or {}).get("scorer")
+    is_routing_useless = gain is not None and gain["gain"] < MIN_GAIN
     figures["warnings"] = [
         *overlap,
         *warn_of_no_gain(figures["headroom"]),

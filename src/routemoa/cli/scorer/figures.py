@@ -75,7 +75,7 @@ def to_scores(data: Table) -> list[Scores]:
 def summarize_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures that are printed and kept in a scorer's card."""
     costs = {f"cost_{k}": v for k, v in figures.get("cost", {}).items() if k != "curve"}
-    scalars = {k: v for k, v in figures.items() if isinstance(v, float | int | str)}
+    scalars = {k: v for k, v in figures.items() if isinstance(v, float | int | str) or k in figures["ci95"]}
     return {**scalars, **figures["calibration"], "macro_accuracy": figures["macro"]["accuracy"], **costs}
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from routemoa.core.errors import ConfigError, MissingExtra
+from routemoa.scoring.router_baselines import average_scores
 from routemoa.training.metrics import BINS, Predictions
-from routemoa.training.table import Table
+from routemoa.training.table import Table, highest_scores
 
 __all__ = ["check_plot", "draw_plot"]
 
@@ -68,14 +69,14 @@ def _draw_reliability(axis: Any, predictions: Predictions, data: Table, figures:
 
 
 def _draw_hit_rate(axis: Any, predictions: Predictions, data: Table, figures: Mapping[str, Any]) -> None:
-    """Draw how often any of k models is right; an unmeasured answer counts as wrong and is chosen last."""
-    scores = np.where(np.isnan(data.scores), 0.0, data.scores)
+    """Draw how often any of k models is right, of those that were measured on the question."""
+    scores = data.scores
     largest = min(MAX_PANEL, scores.shape[1])
-    by_prediction = np.argsort(-np.where(np.isnan(data.scores), -1.0, predictions.scores), axis=1)
-    by_mean = np.argsort(-scores.mean(0))
+    by_prediction = np.argsort(-np.where(np.isnan(scores), -1.0, predictions.scores), axis=1)
+    by_mean = np.argsort(-average_scores(scores))
     ks = np.arange(1, largest + 1)
-    predicted = [np.take_along_axis(scores, by_prediction[:, :k], axis=1).max(1).mean() for k in ks]
-    fixed = [scores[:, by_mean[:k]].max(1).mean() for k in ks]
+    predicted = [np.nanmean(highest_scores(np.take_along_axis(scores, by_prediction[:, :k], axis=1))) for k in ks]
+    fixed = [np.nanmean(highest_scores(scores[:, by_mean[:k]])) for k in ks]
     axis.plot(ks, predicted, "o-", markersize=4, label="the k highest predictions")
     axis.plot(ks, fixed, "s--", markersize=4, color="0.5", label="the k best on average (on these questions)")
     axis.plot(min(3, largest), figures["any_correct_at_3"], "*", markersize=14, label="set head, three models")

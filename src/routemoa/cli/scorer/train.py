@@ -39,6 +39,8 @@ from routemoa.training.table import Table
 
 __all__ = ["train"]
 
+MIN_MEASURED = 20
+"""A model that was measured on fewer questions is left out, where another was on twice as many: its mean is luck."""
 MINILM_WEIGHTS = ("all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer")
 MDEBERTA = "microsoft/mdeberta-v3-base"
 
@@ -113,7 +115,7 @@ def _train(options: TrainOptions) -> None:
     if options.engine == "ray" and options.recipe != "fast":
         raise ConfigError("--engine ray works on folds, and only the recipe 'fast' has these; leave out one of the two")
     with show_working("reading the records"):
-        data = read_table(options.records, allow_duplicates=options.allow_duplicates)
+        data = _leave_out_hardly_measured(read_table(options.records, allow_duplicates=options.allow_duplicates))
     if len(data.texts) < 2:
         raise ConfigError(f"{', '.join(options.records)}: one question teaches nothing of others; collect more")
     started = perf_counter()
@@ -139,6 +141,20 @@ def _train(options: TrainOptions) -> None:
     print_line(f"{options.out}: written in {seconds:.0f} s; features: {facts['features']}", err=True)
     print_line(f'use it in the pool file:  [scorer]  path = "{options.out}"', err=True)
     print_line(f"measure it on other questions:  routemoa scorer evaluate {shlex.quote(options.out)} OTHER", err=True)
+
+
+def _leave_out_hardly_measured(data: Table) -> Table:
+    """Return the records without models of which too little is known beside the others."""
+    counts = (~np.isnan(data.scores)).sum(0)
+    needed = min(MIN_MEASURED, counts.max() / 2)
+    left_out = [m for m, count in zip(data.models, counts, strict=True) if count < needed]
+    if not left_out:
+        return data
+    _print_line(
+        f"left out, measured on fewer than {MIN_MEASURED} questions: {', '.join(left_out)}; `routemoa pool join` asks "
+        "a model 48 questions and adds it"
+    )
+    return data.select_models([m for m in data.models if m not in left_out])
 
 
 def _train_fast(data: Table, options: TrainOptions, facts: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 from routemoa.cli.options import duplicates_option, json_file_option, say
 from routemoa.cli.scorer.plots import check_plot
 from routemoa.cli.terminal.files import STDOUT, check_writable, write_figures, write_file
-from routemoa.cli.terminal.lines import print_line
+from routemoa.cli.terminal.lines import print_line, terminal_width
 from routemoa.cli.terminal.table import print_table
 from routemoa.cli.terminal.working import show_working
 from routemoa.cli.tune.plot import draw_curve, draw_text_curve
@@ -111,7 +111,8 @@ def _tune(options: TuneOptions) -> None:
     if options.json_file != STDOUT:
         _print_figures(figures)
         if options.plot == TERMINAL:
-            click.echo("\n" + draw_text_curve(figures))
+            click.echo("\n" + draw_text_curve(figures, terminal_width(sys.stdout)))
+            print_line(f"X chosen, o points of the curve, * {figures['best_single_model']}")
     if options.plot and options.plot != TERMINAL:
         draw_curve(options.plot, figures)
     _print_next(options, policy)

@@ -12,25 +12,27 @@ from routemoa.cli.scorer.plots import check_plot
 __all__ = ["draw_curve", "draw_text_curve"]
 
 WIDTH, HEIGHT = 64, 14
-"""Characters of a curve as text."""
+"""Characters of a curve as text, at most."""
+LABELS, MIN_WIDTH = 8, 16
+"""Characters left of a curve, and the fewest of one."""
 
 
-def draw_text_curve(figures: Mapping[str, Any]) -> str:
-    """Return the curve as lines of text, at most 75 characters wide."""
-    curve = figures["curve"]
+def draw_text_curve(figures: Mapping[str, Any], columns: int = LABELS + WIDTH) -> str:
+    """Return the curve as lines of text that fit these columns."""
+    curve, width = figures["curve"], max(MIN_WIDTH, min(WIDTH, columns - LABELS))
     points = [(p["cost"], p["quality"]) for p in curve]
     right = max(1.0, *(x for x, _ in points)) * 1.02
     bottom, top = min(y for _, y in points), max(1.0, *(y for _, y in points))
     height = (top - bottom) or 1.0
-    cells = [[" "] * WIDTH for _ in range(HEIGHT)]
+    cells = [[" "] * width for _ in range(HEIGHT)]
 
     def mark(cost: float, quality: float, sign: str) -> None:
-        column, row = int(cost / right * (WIDTH - 1)), int((top - quality) / height * (HEIGHT - 1))
+        column, row = int(cost / right * (width - 1)), int((top - quality) / height * (HEIGHT - 1))
         cells[row][column] = sign
 
     for (x0, y0), (x1, y1) in pairwise(points):
-        for step in range(WIDTH):
-            mark(x0 + (x1 - x0) * step / WIDTH, y0 + (y1 - y0) * step / WIDTH, ".")
+        for step in range(width):
+            mark(x0 + (x1 - x0) * step / width, y0 + (y1 - y0) * step / width, ".")
     for x, y in points:
         mark(x, y, "o")
     mark(1.0, 1.0, "*")
@@ -39,9 +41,8 @@ def draw_text_curve(figures: Mapping[str, Any]) -> str:
     for i, row in enumerate(cells):
         label = f"{top - height * i / (HEIGHT - 1):.3f}" if i % 4 == 0 or i == HEIGHT - 1 else ""
         lines.append(f"{label:>6} |{''.join(row).rstrip()}")
-    lines.append(f"{'':6} +{'-' * WIDTH}")
-    lines.append(f"{'':7} 0{'cost':^{WIDTH - 8}}{right:.2f}")
-    lines.append(f"{'':7} X chosen, o points of the curve, * {figures['best_single_model']}")
+    lines.append(f"{'':6} +{'-' * width}")
+    lines.append(f"{'':7} 0{'cost':^{width - 8}}{right:.2f}")
     return "\n".join(lines)
 
 

@@ -16,8 +16,8 @@ UNFINISHED = "This run is not finished"
 """How the caveat of an unfinished run begins."""
 SUBJECTS = {"cost": "Dollars", "seconds": "Seconds", "tokens": "Tokens", "completion_tokens": "Output tokens"}
 REASONS = {
-    "cost": "no price is known for a model that was called",
-    "tokens": "prompt or output tokens were not counted",
+    "cost": "a model that was called has no known price, or a call was cancelled before its tokens were counted",
+    "tokens": "an endpoint did not count them, or a call was cancelled before that",
     "completion_tokens": "they were not counted",
     "path_tokens": "they were not counted",
     "seconds": "the records hold no times",

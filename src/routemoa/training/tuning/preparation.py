@@ -73,6 +73,8 @@ def prepare(
     dollars = float(table.costs.mean(0)[int(table.scores.mean(0).argmax())])
     if not dollars:
         raise ConfigError("the best single model costs nothing, so there is nothing to save")
+    if not table.scores.max() > 0:
+        raise ConfigError("no model is right on any of these questions, so there is no quality to keep")
     kept = set(zip(table.tasks, table.ids, strict=True))
     answers = group_recorded_answers([r for r in records if (r.task, r.id) in kept], table.models)
     return Prepared(table, answers, dollars)
