@@ -197,7 +197,7 @@ name = "down"
 url = "http://127.0.0.1:9/v1"
 priority = 2
 [[model.endpoints]]
-url = "http://127.0.0.1:10/v1"
+url = "http://me:secret@127.0.0.1:10/v1"
 api_key_env = "NO_SUCH_KEY"
 """,
     )

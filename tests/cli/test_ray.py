@@ -181,3 +181,10 @@ def sort_rows(path: Path) -> list[dict[str, Any]]:
 def test_what_is_written_down_names_no_engine() -> None:
     words = ["scorer", "train", "a", "--engine", "ray", "--address=auto", "--out", "b", "--address", "x"]
     assert leave_out_engine(words) == ["scorer", "train", "a", "--out", "b"]
+
+
+@pytest.mark.parametrize("words", [("--address", "auto"), ("--engine", "local", "--address", "auto")])
+def test_an_address_that_nothing_would_use_is_refused(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, ["batch", "in.jsonl", "--out", "out", *words])
+    assert result.exit_code == 2
+    assert "add --engine ray" in result.output

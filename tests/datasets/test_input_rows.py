@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 
 import pyarrow
@@ -28,6 +29,16 @@ def test_a_folder_is_its_files_in_order(tmp_path: Path) -> None:
     found = rows_of(tmp_path)
     assert [json.loads(row.data)["n"] for row in found] == [1, 2, 3, 4]
     assert [(row.number, row.line) for row in found] == [(0, 1), (1, 3), (2, 1), (3, 2)]
+
+
+def test_results_inside_of_the_input_are_no_input(tmp_path: Path) -> None:
+    for name in ("in/a.jsonl", "in/out/results.jsonl", "in/outer.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    names = [Path(f).name for f in list_input_files(str(tmp_path / "in"), tmp_path / "in" / ".." / "in" / "out")]
+    assert names == ["a.jsonl", "outer.jsonl"]
+    with pytest.raises(ConfigError, match="choose another --out"):
+        list_input_files(str(tmp_path / "in"), tmp_path / "in")
 
 
 def test_csv_and_parquet_have_the_fields_of_questions(tmp_path: Path) -> None:
@@ -92,6 +103,26 @@ def test_nothing_to_read_is_an_error_in_one_line(path: str) -> None:
         list_input_files(path)
     assert path in str(e.value)
     assert "\n" not in str(e.value)
+
+
+def test_a_folder_in_an_archive_is_opened_through_the_same_chain(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/a.jsonl", '{"n": 1}')
+        archive.writestr("in/b.jsonl", '{"n": 2}')
+    for url in (f"zip://in::file://{tmp_path}/a.zip", f"simplecache::zip://in::file://{tmp_path}/a.zip"):
+        assert [json.loads(row.data)["n"] for row in rows_of(url)] == [1, 2]
+    (tmp_path / "b.zip").write_text("no archive")
+    with pytest.raises(ConfigError, match=r"b\.zip: cannot be opened: File is not a zip file"):
+        list_input_files(f"zip://in::file://{tmp_path}/b.zip")
+
+
+def test_a_place_is_text_without_secrets() -> None:
+    row = InputRow(0, "zip://a.jsonl::https://me:secret@b.test/a.zip?X-Amz-Signature=secret", 3, b"{}")
+    assert row.place == "zip://a.jsonl::https://b.test/a.zip:3"
+    assert InputRow(0, "caf\udce9.jsonl", 1).place == "caf\ufffd.jsonl:1"  # a name of a file may be any bytes
+    with pytest.raises(ConfigError) as e:
+        list_input_files("http://me:secret@127.0.0.1:9/a.jsonl?sig=secret")
+    assert "secret" not in str(e.value)
 
 
 def test_urls_are_told_from_paths() -> None:

@@ -206,7 +206,7 @@ def test_one_process_at_a_time_writes(tmp_path: Path) -> None:
     code = f"from routemoa.datasets.appender import Appender; Appender({str(file)!r})"
     with Appender(file):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "another process is writing to it" in other.stderr
+    assert "another process is writing to it; wait for its end" in other.stderr
 
 
 def test_a_trace_with_feedback_becomes_a_record() -> None:

@@ -18,6 +18,8 @@ from routemoa.core.system.task_engine import LocalEngine, TaskEngine
 __all__ = ["RayEngine", "connect_ray", "count_threads", "engine_options", "leave_out_engine", "open_engine", "reraise"]
 
 CONNECT_SECONDS = 5.0
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+"""How a caller of HTTP/2, which Ray speaks, begins: the server sends such settings, too."""
 ENGINE_OPTIONS = ("--engine", "--address")
 ENGINE_PREFIXES = tuple(f"{name}=" for name in ENGINE_OPTIONS)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,15 +31,27 @@ Result = TypeVar("Result")
 def engine_options(command: F) -> F:
     """Add --engine and --address."""
     command = click.option(
-        "--address", metavar="ADDRESS", help="Of the Ray cluster, such as auto; else one is started on this machine."
+        "--address",
+        metavar="ADDRESS",
+        callback=_check_engine,
+        help="Of the Ray cluster, such as auto; else one is started on this machine.",
     )(command)
     return click.option(
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
+        callback=_check_engine,
         help="Work in this process, or on a Ray cluster (extra ray).",
     )(command)
+
+
+def _check_engine(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Return the value. Raises UsageError where there is an address that nothing would use."""
+    given = {**context.params, str(parameter.name): value}
+    if given.get("address") is not None and given.get("engine") == "local":
+        raise click.UsageError("--address is that of a Ray cluster; add --engine ray")
+    return value
 
 
 def leave_out_engine(arguments: Sequence[str]) -> list[str]:
@@ -152,11 +166,15 @@ def reraise(ray: Any) -> Iterator[None]:
 
 
 def _check_address(address: str | None) -> None:
-    """Raise ConfigError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    """Raise ConfigError where no Ray listens at HOST:PORT: Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return
     try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), CONNECT_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                connection.sendall(HTTP2)
+                if connection.recv(4)[3:] != b"\x04":
+                    raise OSError(None, "another program listens there; name the port of  ray start, such as 6379")
     except OSError as e:
         raise ConfigError(f"--address {address}: no Ray cluster there: {e.strerror or e}") from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import sys
@@ -58,10 +59,15 @@ class Appender:
             done = self._file.write(data) or 0
             if done < len(data):
                 self._file.truncate(self._end)  # half a line is worse than none
-                raise OSError(None, "the disk is full")
+                raise OSError(errno.ENOSPC, "the disk is full")
         except OSError as e:
             raise self._error(e) from e
         self._end += done
+
+    def clear(self) -> None:
+        """Remove all lines."""
+        self._file.truncate(0)
+        self._end = 0
 
     def close(self) -> None:
         """Close the file and release its lock."""
@@ -74,7 +80,12 @@ class Appender:
         self.close()
 
     def _error(self, e: OSError) -> RecordsError:
-        return RecordsError([BadLine(str(self.path), 0, f"cannot be written: {e.strerror or e}; choose another place")])
+        reason, advice = e.strerror or e, "choose another place"
+        if isinstance(e, BlockingIOError):
+            reason, advice = "another process is writing to it", "wait for its end"
+        elif e.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "make room for it"
+        return RecordsError([BadLine(str(self.path), 0, f"cannot be written: {reason}; {advice}")])
 
 
 def _lock(file: BinaryIO) -> None:
@@ -83,10 +94,7 @@ def _lock(file: BinaryIO) -> None:
         return
     import fcntl
 
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        raise OSError(None, "another process is writing to it") from e
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _find_end_of_lines(file: BinaryIO) -> int:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from routemoa.core.errors import MissingExtra
 from routemoa.core.files.file_kind import detect_kind, explain_wrong_file
 from routemoa.datasets.columns import convert_row, map_columns
-from routemoa.datasets.input_files import local_copy, open_input, peek_input
+from routemoa.datasets.input_files import local_copy, open_input, peek_input, show_input
 from routemoa.datasets.jsonl import BadLine, read_open_lines
 from routemoa.datasets.question_tables import read_csv_rows
 
@@ -46,9 +46,14 @@ class InputRow(Struct, frozen=True):
     fault: str | None = None
 
     @property
+    def source(self) -> str:
+        """The file as it may be shown."""
+        return show_input(self.file)
+
+    @property
     def place(self) -> str:
         """File and line."""
-        return f"{self.file}:{self.line}" if self.line else self.file
+        return f"{self.source}:{self.line}" if self.line else self.source
 
 
 class InputFiles(Struct, frozen=True):
@@ -100,7 +105,7 @@ def _read_file(file: str, say: Say) -> Iterator[InputRow]:
     elif kind.kind == "csv":
         rows = _read_csv(file, bad.append, say)
     else:
-        yield InputRow(0, file, 0, fault=explain_wrong_file(kind, "questions", file))
+        yield InputRow(0, file, 0, fault=explain_wrong_file(kind, "questions", show_input(file)))
         return
     for row in rows:
         yield from _take_faults(bad)
@@ -128,7 +133,7 @@ def _read_csv(file: str, on_bad: Callable[[BadLine], None], say: Say) -> Iterato
     try:
         with local_copy(file) as path:
             bad: Callable[[BadLine], None] = lambda b: on_bad(msgspec.structs.replace(b, file=file))  # noqa: E731
-            for row in read_csv_rows(path, bad, lambda text: say(text.replace(path, file))):
+            for row in read_csv_rows(path, bad, lambda text: say(text.replace(path, show_input(file)))):
                 yield InputRow(0, file, row.line, msgspec.json.encode(row.fields))
     except OSError as e:
         on_bad(BadLine(file, 0, f"cannot be read: {e.strerror or e}"))
@@ -150,7 +155,7 @@ def _read_parquet(file: str, on_bad: Callable[[BadLine], None], say: Say) -> Ite
                 on_bad(BadLine(file, 0, mapping.fault))
                 return
             if not is_request and (said := mapping.describe()):
-                say(f"{file}: {said}")
+                say(f"{show_input(file)}: {said}")
             for batch in table.iter_batches(batch_size=BATCH_ROWS):
                 for values in batch.to_pylist():
                     line += 1

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from routemoa.core.files.file_kind import detect_kind
 from routemoa.core.files.toml import suggest_name
 from routemoa.core.text.plural import counted
+from routemoa.core.text.unicode_text import mend_halves
 from routemoa.datasets.choice_rows import convert_choices
 from routemoa.datasets.columns import rename_fields
 from routemoa.datasets.file_heads import find_wrong_kind, read_head
@@ -103,7 +104,8 @@ def read_questions(
 
 def name_task(path: str | os.PathLike[str]) -> str:
     """Return the name of a file without its folder and endings: the task of questions that name none."""
-    return re.sub(r"(\.(jsonl|csv|tsv|parquet))?(\.gz)?$", "", Path(path).name, count=1) or Path(path).name
+    name = mend_halves(Path(path).name)
+    return re.sub(r"(\.(jsonl|csv|tsv|parquet))?(\.gz)?$", "", name, count=1) or name
 
 
 def _read_all(

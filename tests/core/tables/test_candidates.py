@@ -8,10 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from routemoa.core.errors import ConfigError
+from routemoa.core.events import ProposalDelta
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.pool_file.pool import Pool, parse_pool
 from routemoa.core.tables.candidates import SAMPLE_TEMPERATURE, expand_candidates
 from routemoa.core.tables.mixture_table import Mixture
+from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.posterior import ErrorCorrelation
@@ -140,6 +142,16 @@ def test_only_the_first_sample_and_an_adaptive_panel_have_other_orders() -> None
     published = replace(Mixture(), fusion="published-small")
     asked = RouteMoA(Pool(ordered_pool().models, published), ScriptedClient({}), judge_model=JudgeModel())
     assert [m.name for m in asked.pool] == ["small", "weak"]
+
+
+async def test_a_letter_for_a_moved_option_is_neither_shown_nor_assessed() -> None:
+    client = ScriptedClient({"small": "A", "small~2": "A", "small~3": "C", "weak": "C"})
+    assessing = Mixture(prefer="quality", self_assessment="logprob")
+    mixture = RouteMoA(Pool(ordered_pool().models, assessing), client, judge_model=JudgeModel())
+    events = [event async for event in mixture.stream(QUESTION)]
+    assert "small" in {e.model for e in events if isinstance(e, ProposalDelta)} <= {"small", "weak"}
+    judges = {a.judge for layer in fold_events(events).trace.layers for a in layer.assessments}
+    assert "small" in judges <= {"small", "weak"}
 
 
 async def test_a_question_without_options_knows_no_orders() -> None:

@@ -99,6 +99,9 @@ async def test_a_batch_from_the_upload_to_its_files(tmp_path: Path) -> None:
         assert sorted(line["custom_id"] for line in errors) == ["content-6", "content.jsonl:5", "r0"]
         assert str(tmp_path) not in json.dumps(errors)
         assert [b.id async for b in s.sdk.batches.list(limit=1)] == [batch.id]
+        newest, oldest = [[f.id async for f in s.sdk.files.list(order=order)] for order in ("desc", "asc")]
+        assert len(newest) == 3
+        assert newest == oldest[::-1]
         files = [f.id async for f in s.sdk.files.list(purpose="batch")]
         assert files == [batch.input_file_id]
         await s.sdk.files.delete(files[0])

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -81,7 +82,10 @@ def test_each_row_once_whatever_is_killed_and_no_overshoot(ray_cluster: RayClust
 def test_an_address_without_a_cluster_is_said(tmp_path: Path) -> None:
     pool = write_pool(tmp_path / "pool.toml", "http://127.0.0.1:9/v1")
     source = write_rows(tmp_path / "in.jsonl", chat_row("x"))
-    args = (source, "--pool", pool, "--out", tmp_path / "out", "--yes", "--engine", "ray", "--address", "127.0.0.1:9")
-    done = CliRunner().invoke(cli, ["batch", *map(str, args)])
-    assert isinstance(done.exception, ConfigError)
-    assert "no Ray cluster there" in str(done.exception)
+    args = (source, "--pool", pool, "--out", tmp_path / "out", "--yes", "--engine", "ray", "--address")
+    with endpoint_in_thread(lambda _: "") as other:  # such as Ray's dashboard
+        for port, why in (("9", "refused"), (urlsplit(other.url).port, "another program listens there")):
+            done = CliRunner().invoke(cli, ["batch", *map(str, args), f"127.0.0.1:{port}"])
+            assert isinstance(done.exception, ConfigError)
+            assert "no Ray cluster there" in str(done.exception)
+            assert why in str(done.exception)

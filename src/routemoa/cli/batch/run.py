@@ -24,14 +24,14 @@ from routemoa.core.files.toml import suggest_name
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.system.garbage_collection import spare_garbage_collection
 from routemoa.datasets.collector import Estimate
-from routemoa.datasets.input_files import list_input_files
+from routemoa.datasets.input_files import list_input_files, show_input
 from routemoa.datasets.input_rows import InputFiles
 from routemoa.datasets.table_files import require_parquet
 from routemoa.gateway.batches.jobs.answering import list_names
 from routemoa.gateway.batches.jobs.input_check import InputCheck
 from routemoa.gateway.batches.jobs.job import InputSummary, JobSettings, open_job_folder, summarize_input
 from routemoa.gateway.batches.jobs.journal import LOCK_SECONDS, CallJournal, Spending, open_journal
-from routemoa.gateway.batches.jobs.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
+from routemoa.gateway.batches.jobs.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult
 from routemoa.gateway.batches.jobs.row_request import RowRules
 from routemoa.gateway.batches.jobs.run_job import JobFiles, JobOptions, run_job
 from routemoa.gateway.batches.openai_files import ERRORS, OUTPUT, write_openai_files
@@ -123,6 +123,7 @@ class Batch:
                 stack.push_async_callback(store.aclose)
             await load_local_models(pool, client, progress.print_line)
             spare_garbage_collection()
+            self._drop_failures()
             before = self.report.cost
 
             def show(result: RowResult) -> None:
@@ -145,6 +146,7 @@ class Batch:
     async def _run_on_ray(self, ray: Any, progress: StepProgress) -> None:
         from routemoa.gateway.batches.ray_engine import ROWS_PER_WORKER, run_on_ray
 
+        self._drop_failures()
         before = self.report.cost
 
         def show(spending: Spending) -> None:
@@ -165,6 +167,11 @@ class Batch:
             on_rows=show,
             say=progress.print_line,
         )
+
+    def _drop_failures(self) -> None:
+        """Forget why rows failed that are asked again; before, there may be no consent, or no cluster."""
+        if self._options.retry_failed:
+            self._results.drop_failures()
 
     def _advance(self, progress: StepProgress, before: float, steps: int = 1) -> None:
         spent = self.report.cost - before
@@ -221,17 +228,16 @@ def open_batch(options: BatchOptions) -> Iterator[Batch]:
     require_prices(pool, options.max_cost)
     if options.method is not None and options.method not in list_names(pool):
         raise ConfigError(f"--method: '{options.method}' is unknown; {suggest_name(options.method, list_names(pool))}")
-    inputs = InputFiles(tuple(list_input_files(options.source)))
     folder = Path(options.out)
+    inputs = InputFiles(tuple(list_input_files(options.source, folder)))
     check = InputCheck(_row_rules(options, pool))
     summary = summarize_input(inputs, say, check.add)
     if not summary.rows:
-        raise ConfigError(f"{options.source}: no row in it; for the formats see  routemoa batch --help")
+        raise ConfigError(f"{show_input(options.source)}: no row in it; for the formats see  routemoa batch --help")
     check.finish()
-    open_job_folder(folder, JobSettings(options.source, summary.rows, summary.digest, options.method, options.form))
-    if options.retry_failed:
-        remove_failures(folder)
-    with closing(ResultStore(folder, options.form)) as results:
+    source = show_input(options.source)
+    open_job_folder(folder, JobSettings(source, summary.rows, summary.digest, options.method, options.form))
+    with closing(ResultStore(folder, options.form, repeats_failed=options.retry_failed)) as results:
         opened = Batch(options, pool, inputs, summary, results)
         with closing(open_journal(folder, results.has, LOCK_SECONDS if options.engine == "ray" else 0.0)) as journal:
             opened.update(journal.spending)

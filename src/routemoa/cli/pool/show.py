@@ -11,6 +11,7 @@ from routemoa.cli.options import json_option, load_pool, pool_option
 from routemoa.cli.terminal.lines import print_line
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.text.plural import counted
+from routemoa.core.text.urls import hide_userinfo
 
 if TYPE_CHECKING:
     from routemoa.core.models.endpoint import Endpoint
@@ -102,8 +103,8 @@ def _to_plain(pool: Pool) -> dict[str, Any]:
 
 
 def _make_endpoint_row(place: ModelSpec, endpoint: Endpoint, pool: Pool) -> list[str]:
-    where = [endpoint.region or "-", str(endpoint.priority), f"{endpoint.weight:g}"]
-    return [place.name, str(place.place), place.endpoint, *where, _format_prices(place), _key_state(place, pool)]
+    where = [hide_userinfo(place.endpoint), endpoint.region or "-", str(endpoint.priority), f"{endpoint.weight:g}"]
+    return [place.name, str(place.place), *where, _format_prices(place), _key_state(place, pool)]
 
 
 def _format_prices(m: ModelSpec) -> str:
@@ -116,7 +117,7 @@ def _make_row(m: ModelSpec, pool: Pool) -> list[str]:
     latency = "-" if m.latency is None else f"{m.latency:.2f} s"
     prior = "-" if m.prior is None else f"{m.prior:.2f}"
     weights = _weights_state(m, pool) or "-"
-    endpoint = f"{len(m.endpoints)} endpoints" if len(m.endpoints) > 1 else m.endpoint
+    endpoint = f"{len(m.endpoints)} endpoints" if len(m.endpoints) > 1 else hide_userinfo(m.endpoint)
     key = _key_state(m, pool) if not m.endpoints or m.name in pool.absent else "-"
     return [m.name, endpoint, m.model, _format_prices(m), context, latency, prior, key, weights]
 

@@ -103,8 +103,10 @@ class _Files(_Endpoints):
         return json_response(msgspec.to_builtins(kept))
 
     async def get_all(self, request: Request) -> Response:
-        """Return the caller's files, the newest first."""
+        """Return the caller's files, the newest first, or last with `order=asc`."""
         files = await asyncio.to_thread(self._folder(request).list_files)
+        if request.query_params.get("order") == "asc":
+            files.reverse()
         if (purpose := request.query_params.get("purpose")) is not None:
             files = [f for f in files if f.purpose == purpose]
         return json_response(_page(request, files, FILE_PAGE, FILE_PAGE))

@@ -107,3 +107,12 @@ def test_a_lease_that_was_not_reported_counts_where_all_processes_were_killed(tm
     found = spending_of(tmp_path)
     assert (found.calls, found.cost) == (2, 0.3)
     assert found.uncertain == pytest.approx(1.5)
+
+
+def test_rounding_is_no_rest_of_a_lease(tmp_path: Path) -> None:
+    journal = CallJournal(tmp_path)
+    for dollars in (0.1, 0.2, -0.3):
+        journal.lease(dollars)
+    journal.forfeit([], 0.1 + 0.2 - 0.3)
+    release(journal)
+    assert spending_of(tmp_path) == Spending()

@@ -10,7 +10,7 @@ import pytest
 from routemoa.datasets.jsonl import RecordsError
 from routemoa.datasets.table_files import write_table
 from routemoa.gateway.batches.jobs import results as module
-from routemoa.gateway.batches.jobs.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult, remove_failures
+from routemoa.gateway.batches.jobs.results import FAILED, RESULTS, ResultFormat, ResultStore, RowResult
 
 
 def write(folder: Path, form: ResultFormat, rows: range) -> None:
@@ -75,12 +75,13 @@ def test_two_results_of_a_row_are_an_error(tmp_path: Path) -> None:
         ResultStore(tmp_path)
 
 
-def test_failed_rows_can_be_forgotten(tmp_path: Path) -> None:
+def test_failed_rows_can_be_repeated(tmp_path: Path) -> None:
     write(tmp_path, "jsonl", range(10))
-    assert remove_failures(tmp_path) == 2
-    assert not (tmp_path / FAILED).exists()
-    store = ResultStore(tmp_path)
-    assert not store.has(4)
+    store = ResultStore(tmp_path, repeats_failed=True)
+    assert (store.has(4), store.failed, len(list(store.read_failed()))) == (False, 0, 2)
+    store.drop_failures()
+    store.write(RowResult(4, "r4", error={"message": "no", "type": "x", "code": None}))
+    assert [row["row"] for row in store.read_failed()] == [4]
     store.close()
 
 

@@ -65,6 +65,7 @@ WRONG: list[tuple[Any, str, str | None]] = [
     (chat_row("x") | {"method": "GET"}, "'method' must be POST", "method"),
     (chat_row("x") | {"url": "/v1/embeddings"}, "a batch takes /v1/chat/completions", "url"),
     (chat_row("x") | {"url": 5}, "a batch takes /v1/chat/completions", "url"),
+    (chat_row("x") | {"url": ["/v1"]}, "a batch takes /v1/chat/completions", "url"),
     (chat_row("x", model="gpt-4o"), "The model 'gpt-4o' does not exist", "model"),
     (chat_row("x", model=5), "does not exist", "model"),
     (chat_row("x", stream=True), "a batch has no streams", "stream"),

@@ -38,6 +38,9 @@ LOCK_SECONDS = 30.0
 COMPACT_LINES = 20_000
 """Lines after which the file is written again without the calls of finished rows."""
 
+ROUNDING = 1e-12
+"""Dollars: what is less is no rest of a lease but an error of its sums."""
+
 FinishedCalls = dict[str, deque[Completion]]
 """Digest of a request -> the answers to it that are paid for and not used yet."""
 
@@ -179,7 +182,7 @@ class CallJournal:
             if line is not None:
                 self.end(number, CallEnd(line.row, None, line.most or 0.0))
                 lease -= line.most or 0.0
-        if lease > 0.0:
+        if lease > ROUNDING:
             lost = Spending(0, 0.0, lease)
             self._file.write(_Line(total=lost, lease=-lease))
             self._leased -= lease
@@ -235,7 +238,7 @@ class CallJournal:
         for most in opened.values():  # a process was killed while these were made
             self.spending += Spending(1, 0.0, most or 0.0, int(most is None))
         rest = leased - sum(most or 0.0 for most in opened.values())
-        self.spending += Spending(0, 0.0, max(0.0, rest))
+        self.spending += Spending(0, 0.0, rest if rest > ROUNDING else 0.0)
 
     def _compact(self) -> None:
         """Replace the file by one of the totals, the calls under way and the answers of open rows, in one step."""

@@ -101,12 +101,13 @@ class ResultStore:
     Args:
         folder: of the job.
         form: of the results; those that failed are always in failed.jsonl.
+        repeats_failed: rows that failed have no result. Their lines stay until `drop_failures`.
 
     Raises:
         RecordsError: a file cannot be read or written.
     """
 
-    def __init__(self, folder: Path, form: ResultFormat = "jsonl") -> None:
+    def __init__(self, folder: Path, form: ResultFormat = "jsonl", *, repeats_failed: bool = False) -> None:
         self.folder, self._form = folder, form
         self._done = bytearray()
         self.answered = 0
@@ -121,7 +122,7 @@ class ResultStore:
             try:
                 self._tail = self._read_done(RESULTS, _Answered)
                 self.answered = self._done.count(1)
-                self.failed = self._read_done(FAILED, _Failed)
+                self.failed = 0 if repeats_failed else self._read_done(FAILED, _Failed)
             except BaseException:
                 self._results.close()
                 raise
@@ -164,6 +165,10 @@ class ResultStore:
     def read_failed(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that failed."""
         yield from _read(self.folder / FAILED)
+
+    def drop_failures(self) -> None:
+        """Remove the lines of rows that failed before: they are answered again now."""
+        self._failures.clear()
 
     def close(self) -> None:
         """Close the files; with Parquet, write what is left as the last shard."""
@@ -208,17 +213,6 @@ class ResultStore:
         if self._done[row]:
             raise RecordsError([BadLine(str(path), 0, f"row {row} has two results; remove one")])
         self._done[row] = 1
-
-
-def remove_failures(folder: Path) -> int:
-    """Forget the rows that failed, so that they are answered again; return how many there were."""
-    path = folder / FAILED
-    if not path.exists():
-        return 0
-    with Appender(path):  # no other process answers these rows
-        count = sum(1 for _ in read_lines(path, _raise))
-        path.unlink()
-    return count
 
 
 def _read_numbers(path: Path, type: type[_Line]) -> Iterator[int]:

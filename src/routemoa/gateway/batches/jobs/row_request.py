@@ -123,7 +123,7 @@ def read_head(row: InputRow) -> RowHead:
     if is_request or head.messages != _NULL:
         return RowHead(id, None, model, is_request)
     task = _decode_plain(head.task)
-    task = task if isinstance(task, str) else name_task(row.file)
+    task = task if isinstance(task, str) else name_task(row.source)
     return RowHead(f"{task}-{row.line}" if named is None else id, task)
 
 
@@ -171,7 +171,7 @@ def read_request(row: InputRow, rules: RowRules) -> RowRequest:
         if "body" in plain or "custom_id" in plain or "messages" in plain:
             path, body = _open_envelope(plain, rules)
             return _read_body(head, BATCH_APIS[path], body, rules)
-        question, _ = parse_question(row.data, name_task(row.file), row.line)
+        question, _ = parse_question(row.data, name_task(row.source), row.line)
         if isinstance(question, str):
             raise QueryError(question)
         body = {"model": DEFAULT_MODEL, "messages": [{"role": "user", "content": question.text}]}
@@ -206,7 +206,7 @@ def _open_envelope(plain: dict[str, Any], rules: RowRules) -> tuple[str, dict[st
     if plain.get("method", "POST") != "POST":
         raise QueryError("'method' must be POST", "method")
     path = plain.get("url", rules.path or CHAT_PATH)
-    if path not in BATCH_APIS or path != (rules.path or path):
+    if not isinstance(path, str) or path not in BATCH_APIS or path != (rules.path or path):
         known = rules.path or ", ".join(BATCH_APIS)
         raise QueryError(f"'url' is {str(path)[:100]!r}; a batch takes {known}", "url")
     if not isinstance(body, dict):
