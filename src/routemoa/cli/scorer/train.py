@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import tempfile
@@ -146,12 +147,12 @@ def _train(options: TrainOptions) -> None:
 def _leave_out_hardly_measured(data: Table) -> Table:
     """Return the records without models of which too little is known beside the others."""
     counts = (~np.isnan(data.scores)).sum(0)
-    needed = min(MIN_MEASURED, counts.max() / 2)
+    needed = min(MIN_MEASURED, math.ceil(counts.max() / 2))
     left_out = [m for m, count in zip(data.models, counts, strict=True) if count < needed]
     if not left_out:
         return data
     _print_line(
-        f"left out, measured on fewer than {MIN_MEASURED} questions: {', '.join(left_out)}; `routemoa pool join` asks "
+        f"left out, measured on fewer than {needed} questions: {', '.join(left_out)}; `routemoa pool join` asks "
         "a model 48 questions and adds it"
     )
     return data.select_models([m for m in data.models if m not in left_out])
