@@ -15,15 +15,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import (
-    limit_options,
-    load_pool,
-    method_option,
-    pool_option,
-    prefer_option,
-    read_limits,
-    system_option,
-)
+from routemoa.cli.options import answer_options, load_pool, pool_option, read_limits
 from routemoa.cli.terminal.call_log import LoggedClient
 from routemoa.cli.terminal.files import check_writable
 from routemoa.cli.terminal.lines import print_line
@@ -60,10 +52,7 @@ class AskOptions:
 @click.command(context_settings={"max_content_width": 100})
 @click.argument("words", nargs=-1, metavar="[QUESTION]")
 @pool_option
-@method_option
-@prefer_option
-@limit_options
-@system_option
+@answer_options
 @click.option(
     "--messages",
     "messages_file",

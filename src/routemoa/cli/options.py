@@ -15,20 +15,17 @@ from routemoa.cli.terminal.lines import print_line
 
 __all__ = [
     "STORE_HELP",
+    "answer_options",
     "duplicates_option",
     "edited_pool_option",
     "json_file_option",
     "json_option",
-    "limit_options",
     "load_pool",
     "max_cost_option",
-    "method_option",
     "pool_option",
-    "prefer_option",
     "read_limits",
     "say",
     "store_option",
-    "system_option",
     "yes_option",
 ]
 
@@ -72,21 +69,6 @@ yes_option = click.option(
 max_cost_option = click.option(
     "--max-cost", type=Dollars(), metavar="DOLLARS", help="The most to spend in all, earlier parts of the run included."
 )
-method_option = click.option(
-    "--method",
-    default="routemoa",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=complete_method,
-    help="routemoa, moa, smoa, self-moa, best-single, random, cascade, or single:MODEL.",
-)
-prefer_option = click.option(
-    "--prefer",
-    type=click.Choice(["quality", "balanced", "cheap", "fast"]),
-    metavar="NAME",
-    help="quality, balanced, cheap or fast, in place of the pool file's.",
-)
-system_option = click.option("--system", metavar="TEXT", help="System message before the conversation.")
 duplicates_option = click.option(
     "--allow-duplicates", is_flag=True, help="Keep lines that repeat an id, as id#2, id#3; else they are refused."
 )
@@ -95,7 +77,21 @@ json_file_option = click.option(
     "--json", "json_file", metavar="FILE", help="Write all figures to FILE; - prints them, and no table."
 )
 
-_LIMIT_OPTIONS = (
+_ANSWER_OPTIONS = (
+    click.option(
+        "--method",
+        default="routemoa",
+        show_default=True,
+        metavar="NAME",
+        shell_complete=complete_method,
+        help="routemoa, moa, smoa, self-moa, best-single, random, cascade, or single:MODEL.",
+    ),
+    click.option(
+        "--prefer",
+        type=click.Choice(["quality", "balanced", "cheap", "fast"]),
+        metavar="NAME",
+        help="quality, balanced, cheap or fast, in place of the pool file's.",
+    ),
     click.option("--max-cost", type=float, metavar="DOLLARS", help="The most that all calls together may cost."),
     click.option(
         "--max-seconds", type=float, metavar="SECONDS", help="Answer within this time, with the answers so far."
@@ -109,12 +105,13 @@ _LIMIT_OPTIONS = (
         type=click.Choice(["final", "leader"]),
         help="On a terminal: show final text only, or the leading model's answer at once [default: final].",
     ),
+    click.option("--system", metavar="TEXT", help="System message before the conversation."),
 )
 
 
-def limit_options(command: F) -> F:
-    """Add the options for the limits of an answer, by their names in `[limits]`."""
-    for option in reversed(_LIMIT_OPTIONS):
+def answer_options(command: F) -> F:
+    """Add how a question is answered: method, preference, limits by their names in `[limits]`, and system message."""
+    for option in reversed(_ANSWER_OPTIONS):
         command = option(command)
     return command
 
@@ -134,7 +131,7 @@ def load_pool(
 
 
 def read_limits(options: Mapping[str, Any]) -> Any:
-    """Return the `Limits` that the options of `limit_options` set. Raises ConfigError."""
+    """Return the `Limits` that the options of `answer_options` set. Raises ConfigError."""
     from routemoa.core.pool_file.pool import parse_limits
 
     return parse_limits({key: value for key, value in options.items() if value is not None}, "limits")

@@ -33,7 +33,7 @@ def engine_options(command: F) -> F:
     command = click.option(
         "--address",
         metavar="ADDRESS",
-        callback=_check_engine,
+        callback=_check_use,
         help="Of the Ray cluster, such as auto; else one is started on this machine.",
     )(command)
     return click.option(
@@ -41,17 +41,16 @@ def engine_options(command: F) -> F:
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        callback=_check_engine,
+        is_eager=True,  # `_check_use` reads it
         help="Work in this process, or on a Ray cluster (extra ray).",
     )(command)
 
 
-def _check_engine(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Return the value. Raises UsageError where there is an address that nothing would use."""
-    given = {**context.params, str(parameter.name): value}
-    if given.get("address") is not None and given.get("engine") == "local":
+def _check_use(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
+    """Return the address. Raises UsageError where nothing would use it."""
+    if address is not None and context.params["engine"] == "local":
         raise click.UsageError("--address is that of a Ray cluster; add --engine ray")
-    return value
+    return address
 
 
 def leave_out_engine(arguments: Sequence[str]) -> list[str]:

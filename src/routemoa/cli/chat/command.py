@@ -14,15 +14,7 @@ from routemoa.cli.chat.commands import ChatCommands
 from routemoa.cli.chat.conversation import Conversation
 from routemoa.cli.chat.reading import TurnReader, make_reader
 from routemoa.cli.conversation_file import read_conversation, with_system
-from routemoa.cli.options import (
-    limit_options,
-    load_pool,
-    method_option,
-    pool_option,
-    prefer_option,
-    read_limits,
-    system_option,
-)
+from routemoa.cli.options import answer_options, load_pool, pool_option, read_limits
 from routemoa.cli.terminal.session import open_ledger
 from routemoa.cli.terminal.threads import use_one_thread
 from routemoa.cli.terminal.warn import print_warnings
@@ -55,10 +47,7 @@ class ChatOptions:
 
 @click.command(context_settings={"max_content_width": 100})
 @pool_option
-@method_option
-@prefer_option
-@limit_options
-@system_option
+@answer_options
 @click.option("--resume", "file", metavar="FILE", help="Go on with a conversation that /save has written.")
 def chat(
     *,
