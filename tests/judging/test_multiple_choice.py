@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routemoa.judging.multiple_choice import count_options, limit_to_options
+from routemoa.judging.multiple_choice import count_options, find_named_option, limit_to_options, read_option_texts
 from routemoa.judging.posterior import ErrorCorrelation, Vote, infer
 
 
@@ -44,3 +44,16 @@ def test_three_weak_models_that_agree_outvote_a_strong_one_only_where_agreement_
     votes = [Vote("strong", 0.86, 0), *(Vote(m, 0.6, 1) for m in "abc")]
     assert infer(votes, ErrorCorrelation()).leader == 1
     assert infer(votes, limit_to_options(ErrorCorrelation(), 2)).leader == 0
+
+
+def test_the_options_of_the_last_list_are_read() -> None:
+    assert read_option_texts("Which?\nA) x\nB) y\n\nWhich?\n (A) dark red\n (B) red \nAnswer:") == ("dark red", "red")
+    assert read_option_texts("Is it A. ice or B. fog?") == read_option_texts("Which?\nA. ice") == ()
+    assert read_option_texts("Which?\nA. ice\nB. fog" + " " * 40_000) == ()
+
+
+def test_the_option_whose_words_are_the_answer_goes_before_one_that_stands_in_it() -> None:
+    places = [
+        find_named_option(t, ("red", "dark red", "+")) for t in ("Dark red.", "red", "It is dark red", "blue", "+")
+    ]
+    assert places == [1, 0, None, None, None]

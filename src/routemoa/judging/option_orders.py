@@ -19,18 +19,15 @@ from msgspec import Struct
 
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.answers.results import extract_result
-from routemoa.judging.multiple_choice import LETTERS
+from routemoa.judging.multiple_choice import LETTERS, MAX_LENGTH, find_named_option, find_option_lines
 
 __all__ = ["ASK_FOR_LETTER", "ReorderedQuestion", "fit_candidates", "reorder_options", "reorder_query"]
 
 ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
 """Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
 parameters keeps to these words, and not to "the letter only"."""
-MAX_LENGTH = 32_768
-"""Characters of a question that is read for its options."""
 CACHED_QUESTIONS = 64
 """Questions that are kept in their other orders: each decision of the mixture looks again."""
-_OPTION_LINE = re.compile(r"(?m)^([ \t>*]{0,20}\(?)([A-Z])([).:][ \t]+)(\S[^\n]*)$")
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
 )
@@ -64,8 +61,7 @@ class ReorderedQuestion(Struct, frozen=True):
         form = (extract_result(answer).form or "").upper()
         if len(form) == 1 and form in LETTERS[: len(moved)]:
             return LETTERS.index(form)
-        named = [place for place, option in enumerate(moved) if option.casefold() in answer.casefold()]
-        return named[0] if len(named) == 1 else None
+        return find_named_option(answer, moved)
 
 
 def fit_candidates(models: Sequence[ModelSpec], query: Query, prefer: object) -> tuple[ModelSpec, ...]:
@@ -111,7 +107,7 @@ def reorder_options(text: str, order: int, orders: int) -> ReorderedQuestion | N
     """
     if len(text) > MAX_LENGTH:
         return None
-    lines = _find_options(text)
+    lines = find_option_lines(text)
     count = len(lines)
     shift = (order - 1) * count // orders
     if count < 2 or shift <= (order - 2) * count // orders:
@@ -140,14 +136,3 @@ def _is_worked_out(question: str, options: Sequence[str]) -> bool:
         return True
     words = set(_WORD.findall(question.casefold()))
     return sum(words.issuperset(_WORD.findall(option.casefold())) for option in options) >= 2
-
-
-def _find_options(text: str) -> list[re.Match[str]]:
-    """Return the lines of the last list of options, from A on without a gap; empty where there is none."""
-    found: list[re.Match[str]] = []
-    for line in _OPTION_LINE.finditer(text):
-        if line[2] == "A":
-            found = [line]
-        elif found and len(found) < len(LETTERS) and line[2] == LETTERS[len(found)]:
-            found.append(line)
-    return found

@@ -15,11 +15,12 @@ from routemoa.judging.answers.tool_calls import group_calls
 from routemoa.judging.difficulty import shift_prior
 from routemoa.judging.evidence import collect_signals, signal_log_odds
 from routemoa.judging.judge_model import JudgeModel
+from routemoa.judging.multiple_choice import read_option_texts
 from routemoa.judging.posterior import Posterior, Vote, infer, updated_priors
 from routemoa.judging.published_fusion import impute_missing
 from routemoa.routing.decision import current_assessments, latest_answers, models_with_context
 
-__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_panel"]
+__all__ = ["HYSTERESIS_MARGIN", "PanelState", "TraceReader", "group_answers_to", "group_panel", "group_proposals"]
 
 LAPSE = 0.01
 """How often an answer that must be right is not: it is read wrongly, or its question is. In what is shown, not in what
@@ -121,10 +122,12 @@ def group_panel(trace: Trace) -> Groups:
 
     A refusal says nothing, unless all are refusals.
     """
-    proposals = latest_answers(trace)
-    if (groups := group_run_code(trace, proposals)) is not None:
-        return groups
-    return group_answers_to(trace.query, proposals)
+    return group_proposals(trace, latest_answers(trace))
+
+
+def group_proposals(trace: Trace, proposals: Sequence[Proposal]) -> Groups:
+    """Group some answers of a trace, as `group_panel` does the latest of each model."""
+    return group_run_code(trace, proposals) or group_answers_to(trace.query, proposals)
 
 
 def group_answers_to(query: Query, proposals: Sequence[Proposal]) -> Groups:
@@ -134,4 +137,6 @@ def group_answers_to(query: Query, proposals: Sequence[Proposal]) -> Groups:
     if query.answer_format is not None:
         return group_json([p.text for p in proposals])
     places = [i for i, p in enumerate(proposals) if not p.refusal] or list(range(len(proposals)))
-    return group_answers([proposals[i].text for i in places]).spread(places, len(proposals))
+    texts = [proposals[i].text for i in places]
+    options = read_option_texts(query.question) if len(texts) > 1 else ()
+    return group_answers(texts, options).spread(places, len(proposals))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routemoa.judging.answers.grouping import all_agree, group_answers
 from routemoa.judging.answers.language.sentences import find_concluding_number, split_sentence
@@ -122,3 +124,52 @@ def test_the_concluding_number(text: str, number: tuple[str, bool] | None) -> No
 def test_sentences(text: str, sides: tuple[str, str] | None) -> None:
     sentence = split_sentence(text)
     assert (sentence and tuple(sentence[:2])) == sides
+
+
+GASES = ("oxygen", "carbon dioxide", "helium")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "carbon dioxide",
+        "Carbon Dioxide.",
+        "The answer is carbon dioxide.",
+        "The answer is: carbon dioxide (CO2)",
+        "Plants take in carbon dioxide.",
+        "Carbon dioxide is the gas that plants take in.",
+        "The gas that plants take in is carbon dioxide.",
+        "b",
+    ],
+)
+def test_what_an_option_says_is_its_letter_beside_a_letter(text: str) -> None:
+    assert group_answers([text, "The answer is B."], GASES).group_of == (0, 0)
+    assert group_answers([text, "The answer is C."], GASES).group_of == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Plants do not take in carbon dioxide.",
+        "It isn't carbon dioxide.",
+        "Oxygen or carbon dioxide",
+        "They take in carbon monoxide.",
+        "Les plantes ne prennent pas de carbon dioxide.",
+        "D",
+    ],
+)
+def test_what_denies_an_option_or_names_several_is_no_letter(text: str) -> None:
+    groups = group_answers([text, "The answer is B.", "B"], GASES).group_of
+    assert groups[1] == groups[2] != groups[0]
+
+
+def test_words_alone_are_compared_as_before() -> None:
+    for texts in (["carbon dioxide", "helium"], ["carbon dioxide", "The gas is carbon dioxide."]):
+        assert group_answers(texts, GASES) == group_answers(texts)
+
+
+@given(st.permutations(["A", "b)", "The answer is C", "carbon dioxide", "It is helium.", "Plants take in oxygen."]))
+def test_the_order_of_answers_in_words_changes_no_group(texts: list[str]) -> None:
+    groups = group_answers(texts, GASES).group_of
+    same = {frozenset(t for t, g in zip(texts, groups, strict=True) if g == group) for group in groups}
+    assert {frozenset({"b)", "carbon dioxide"}), frozenset({"The answer is C", "It is helium."})} < same

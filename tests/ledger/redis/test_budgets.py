@@ -212,3 +212,24 @@ async def test_a_copy_of_a_ledger_that_is_in_use_is_refused(tmp_path: Path, redi
         with pytest.raises(StoreError, match="another gateway uses a copy of this ledger"):
             await second.start(0.1)
         await second.end()
+
+
+async def test_a_server_that_may_drop_what_was_spent_is_told_once(
+    tmp_path: Path, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.execute("CONFIG", "SET", "maxmemory", "100mb")
+    redis_server.execute("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        async with gateways(tmp_path, redis_server.new_url(), 1) as (gateway,):
+            for _ in range(2):
+                assert await gateway.spend(0.1, 0.1) == 0.1
+    finally:
+        redis_server.execute("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    told = [r.getMessage() for r in caplog.records if "maxmemory-policy" in r.getMessage()]
+    assert len(told) == 1
+    assert "allkeys-lru" in told[0]
+    assert "not-secret" not in told[0]
+    caplog.clear()
+    async with gateways(tmp_path / "again", redis_server.new_url(), 1) as (gateway,):
+        assert await gateway.spend(0.1, 0.1) == 0.1
+    assert "maxmemory-policy" not in caplog.text

@@ -16,8 +16,9 @@ from routemoa.cli.terminal.summary import (
 from routemoa.core.text.plural import counted
 from routemoa.core.text.printable import printable_line
 from routemoa.core.trace import Answer, Layer, Proposal, Trace
-from routemoa.judging.answers.grouping import final_answer, group_answers, group_run_code
+from routemoa.judging.answers.grouping import final_answer, group_run_code
 from routemoa.routing.decision import latest_answers
+from routemoa.routing.state import group_proposals
 
 __all__ = ["explain_answer"]
 
@@ -83,12 +84,19 @@ def _describe_groups(trace: Trace) -> str:
     """Return the results that were compared, each with its models; empty where texts or code were compared."""
     answers = trace.layers[0].proposals if len(trace.layers) == 1 else latest_answers(trace)
     place = {r.model: i for i, r in enumerate(trace.ranking)}
-    if group_run_code(trace, answers) or not group_answers([p.text for p in answers]).closed:
+    answers = tuple(sorted(answers, key=lambda p: place.get(p.model, len(place))))
+    if trace.query.tools is not None or group_run_code(trace, answers):
         return ""
-    models: dict[str, list[str]] = {}
-    for proposal in sorted(answers, key=lambda p: place.get(p.model, len(place))):
-        models.setdefault(_shorten(final_answer(proposal.text) or "no result"), []).append(proposal.model)
-    return "; ".join(f"{result} by {', '.join(names)}" for result, names in models.items())
+    groups = group_proposals(trace, answers)
+    if not groups.closed:
+        return ""
+    members: dict[int | None, list[Proposal]] = {}
+    for proposal, group in zip(answers, groups.group_of, strict=True):
+        members.setdefault(group, []).append(proposal)
+    return "; ".join(
+        f"{_shorten(final_answer(same[0].text) or 'no result')} by {', '.join(p.model for p in same)}"
+        for same in members.values()
+    )
 
 
 def _shorten(text: str) -> str:

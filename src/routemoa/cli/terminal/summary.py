@@ -7,8 +7,8 @@ from routemoa.core.pool_file.pool import Pool
 from routemoa.core.text.dollars import format_dollars
 from routemoa.core.text.plural import counted
 from routemoa.core.trace import Agreement, Answer, Degradation, Failure, Trace
-from routemoa.judging.answers.grouping import group_answers, group_run_code
 from routemoa.routing.decision import latest_answers
+from routemoa.routing.state import group_proposals
 
 __all__ = [
     "describe_agreement",
@@ -61,7 +61,7 @@ def describe_agreement(trace: Trace) -> str:
     count = len(answers)
     if count < 2:
         return ""
-    groups = group_run_code(trace, answers) or group_answers([p.text for p in answers])
+    groups = group_proposals(trace, answers)
     largest = max((len(groups.members(g)) for g in set(groups.group_of) if g is not None), default=1)
     if largest == count:
         return "both agree" if count == 2 else f"all {count} agree"

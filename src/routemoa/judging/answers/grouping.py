@@ -19,7 +19,7 @@ from msgspec import Struct
 from routemoa.core.trace import Proposal, Trace
 from routemoa.judging.answers.code_blocks import is_code_panel
 from routemoa.judging.answers.language.extraction import bound_text
-from routemoa.judging.answers.panel import resolve_forms
+from routemoa.judging.answers.panel import resolve_forms, resolve_options
 from routemoa.judging.answers.results import extract_result
 
 __all__ = [
@@ -72,10 +72,17 @@ class Groups(Struct, frozen=True):
         )
 
 
-def group_answers(texts: Sequence[str]) -> Groups:
-    """Group the answers that say the same; their order changes no group."""
+def group_answers(texts: Sequence[str], options: Sequence[str] = ()) -> Groups:
+    """Group the answers that say the same; their order changes no group.
+
+    Args:
+        texts: the answers.
+        options: of a multiple choice, their texts: an answer may say one in place of its letter.
+    """
     results = [_extract_result(bound_text(text)) for text in texts]
     forms = resolve_forms(results)
+    if options:
+        forms = resolve_options(forms, results, options)
     is_closed = _is_closed(forms, [result.is_stated for result in results]) and not is_code_panel(texts)
     return group_by_form(forms) if is_closed else _group_by_words(texts)
 

@@ -14,8 +14,9 @@ from routemoa.judging.answers.language.calendar_names import is_calendar_name
 from routemoa.judging.answers.language.options import to_latin
 from routemoa.judging.answers.language.sentences import Sentence
 from routemoa.judging.answers.results import ExtractedResult
+from routemoa.judging.multiple_choice import LETTERS, find_named_option
 
-__all__ = ["resolve_forms"]
+__all__ = ["resolve_forms", "resolve_options"]
 
 
 def resolve_forms(results: Sequence[ExtractedResult]) -> list[str | None]:
@@ -29,6 +30,44 @@ def resolve_forms(results: Sequence[ExtractedResult]) -> list[str | None]:
     if any(not letter.isascii() for letter in letters):
         forms = _resolve_letters(forms, letters)
     return forms
+
+
+_DENIAL = re.compile(
+    r"\b(?:not?|never|neither|nor|except|wrong|incorrect|false|nicht|kein\w{0,2}|pas|non|n[ãa]o|nunca|mai|не|нет)\b|n['’]t\b"
+    r"|不|没|沒|ない|ません|아니|아닙|아닌|않|ليس|नहीं",
+    re.IGNORECASE,
+)
+
+
+def resolve_options(
+    forms: Sequence[str | None], results: Sequence[ExtractedResult], options: Sequence[str]
+) -> list[str | None]:
+    """Read what an option says as its letter, where another answer is a letter: "carbon dioxide" beside "B".
+
+    A sentence counts where it names one option and denies nothing.
+
+    Args:
+        forms: of the answers.
+        results: of the same.
+        options: their texts, in the question's order.
+    """
+    letters = LETTERS[: len(options)].casefold()
+    is_letter = [form is not None and len(form) == 1 and form in letters for form in forms]
+    if not any(is_letter):
+        return list(forms)
+    return [
+        form if known or form is None else _name_letter(form, result, options) or form
+        for known, form, result in zip(is_letter, forms, results, strict=True)
+    ]
+
+
+def _name_letter(form: str, result: ExtractedResult, options: Sequence[str]) -> str | None:
+    sides = (result.sentence.complement, result.sentence.subject) if result.sentence else ()
+    for said in (*sides, form):
+        place = None if _DENIAL.search(said) else find_named_option(said, options)
+        if place is not None:
+            return LETTERS[place].casefold()
+    return None
 
 
 def _resolve_marks(results: Sequence[ExtractedResult]) -> list[str | None]:

@@ -5,6 +5,7 @@ Amounts are whole nanodollars there, since the numbers of a script have 53 bits:
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ from routemoa.ledger.sharing.budget_sharing import (
 )
 
 __all__ = ["RedisBudgets"]
+
+LOG = logging.getLogger("routemoa.ledger")
 
 HEAD = f"{PREFIX}budgets"
 GRACE_SECONDS = 3.0
@@ -46,10 +49,12 @@ class RedisBudgets:
     def __init__(self, url: SharedUrl, lease: float = BUDGET_LEASE_SECONDS, grace: float = GRACE_SECONDS) -> None:
         self._redis = RedisConnection(url)
         self._lease, self._grace = lease, grace
+        self._eviction: str | None = None  # as it was last told
 
     async def exchange(self, owner: str, ledger: str, place: str, request: BudgetRequest) -> BudgetAnswer:
         """Do all of a request, or nothing. Raises StoreError: it is unknown what was done."""
         await self._redis.connect()  # so that it is known which server this is
+        self._warn_of_eviction()
         asked = {
             "owner": owner,
             "ledger": ledger,
@@ -81,6 +86,18 @@ class RedisBudgets:
             frozenset(name.decode() for name in processes),
             {_to_key(name): SharedWindow(*(int(n) * NANO for n in figures)) for name, *figures in windows},
         )
+
+    def _warn_of_eviction(self) -> None:
+        """Log once that the server may forget what was spent."""
+        policy = self._redis.eviction
+        if policy != self._eviction and policy is not None:
+            LOG.warning(
+                "%s: when its memory is full it drops keys (maxmemory-policy %s), and with them what budgets "
+                "have spent; set maxmemory-policy noeviction",
+                self._redis.url,
+                policy,
+            )
+        self._eviction = policy
 
     async def aclose(self) -> None:
         """Drop the connection."""

@@ -45,6 +45,8 @@ class RedisConnection:
         self.url = url
         self.run_id = ""
         """Of the server process, as it was when this connected: another one may have forgotten what it held."""
+        self.eviction: str | None = None
+        """The policy by which the server drops keys when its memory is full; None where it drops none."""
         self._lock = asyncio.Lock()
         self._client: Redis | None = None
         self._digests: dict[str, str] = {}  # script -> its SHA-1, as the server knows it
@@ -88,7 +90,9 @@ class RedisConnection:
         if self._client is None:
             client = self._make_client()
             self._client = client
-            self.run_id = (await client.info("server"))["run_id"]
+            about = await client.info()
+            self.run_id, policy = about["run_id"], about.get("maxmemory_policy", "noeviction")
+            self.eviction = policy if policy != "noeviction" and about.get("maxmemory") else None
         return self._client
 
     def _make_client(self) -> Redis:
