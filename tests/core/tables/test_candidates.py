@@ -38,14 +38,18 @@ def test_samples_differ_from_the_second_on() -> None:
     first, second, third = expand_candidates(SMALL, 3)
     assert [c.name for c in (first, second, third)] == ["small", "small#2", "small#3"]
     assert first.parameters == {"top_p": 0.9}
-    assert second.parameters == {"top_p": 0.9, "temperature": SAMPLE_TEMPERATURE, "seed": 2}
+    assert second.parameters == {"top_p": 0.9, "temperature": SAMPLE_TEMPERATURE, "seed": 1}
     assert {c.member for c in (first, second, third)} == {"small"}
     assert {(c.endpoint, c.model, c.prior) for c in (first, second, third)} == {("http://x/v1", "weights", 0.6)}
 
 
-def test_what_the_pool_file_sets_is_kept() -> None:
-    warm = ModelSpec("warm", "local", "w", parameters={"temperature": 1.2, "seed": 7})
-    assert expand_candidates(warm, 2)[1].parameters == {"temperature": 1.2, "seed": 7}
+@pytest.mark.parametrize(("fixed", "drawn"), [(1.2, 1.2), (0, SAMPLE_TEMPERATURE), (0.0, SAMPLE_TEMPERATURE)])
+def test_the_pool_files_temperature_is_kept_and_no_sample_is_as_another(fixed: float, drawn: float) -> None:
+    fixed_model = ModelSpec("fixed", "local", "w", parameters={"temperature": fixed, "seed": 7})
+    first, second, third = expand_candidates(fixed_model, 3)
+    assert first.parameters == {"temperature": fixed, "seed": 7}
+    assert second.parameters == {"temperature": drawn, "seed": 8}
+    assert third.parameters == {"temperature": drawn, "seed": 9}
 
 
 def test_efforts_are_candidates_each_as_often_as_it_is_sampled() -> None:

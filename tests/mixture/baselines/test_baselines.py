@@ -215,6 +215,19 @@ async def test_self_moa_leaves_a_members_own_temperature_and_draws_two_at_least(
     assert len(seen) == 3
 
 
+async def test_self_moa_draws_from_a_model_whose_temperature_is_fixed_at_zero() -> None:
+    pool = pool_of({"top_k": 1}, a=0.3)
+    spec = msgspec.structs.replace(pool["a"], parameters={"temperature": 0.0})
+    seen: list[dict[str, Any]] = []
+
+    def script(spec: ModelSpec, request: Request) -> str:
+        seen.append(spec.parameters)
+        return LONG
+
+    await build_method(Pool((spec,), pool.mixture), "self-moa", ScriptedClient({"a": script})).answer(WHY)
+    assert [p["temperature"] for p in seen] == [0.7, 0.7, 0.0], "the aggregator writes as the model does"
+
+
 async def test_self_moa_goes_on_with_the_samples_that_came() -> None:
     client = ScriptedClient({"a": [LONG.format("one"), ModelTimeout("a", "slow"), LONG.format("two"), "final"]})
     answer = await build_method(pool_of(a=0.3), "self-moa", client).answer(WHY)

@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 SAMPLE_TEMPERATURE = 0.7
-"""Of the second sample and the following ones, where the pool file sets none: as in self-consistency (arXiv 2203.11171)
-and Self-MoA (arXiv 2502.00674)."""
+"""Of the second sample and the following ones, where the pool file sets none above 0, at which all would be the same: as
+in self-consistency (arXiv 2203.11171) and Self-MoA (arXiv 2502.00674)."""
 ORDER_MARK = "~"
 SEEDS = 2**31
 """Every endpoint takes a non-negative seed of 31 bits."""
@@ -91,7 +91,7 @@ def plain_name(model: ModelSpec) -> str:
 def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> ModelSpec:
     """Return a model as it is asked for one more answer to a question, under its own name.
 
-    Where the pool file fixes its temperature, that one is used: at 0 the answers may well be the same.
+    Where the pool file fixes a temperature above 0, that one is used.
 
     Args:
         spec: the model; its parameters go before the caller's.
@@ -100,8 +100,12 @@ def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> M
     """
     own = spec.parameters
     first = own.get("seed", parameters.get("seed"))
-    seed = ((first if isinstance(first, int) else 0) + number) % SEEDS
-    return replace(spec, parameters={"temperature": SAMPLE_TEMPERATURE, **own, "seed": seed})
+    drawn = {"temperature": own.get("temperature") or SAMPLE_TEMPERATURE, "seed": _shift_seed(first, number)}
+    return replace(spec, parameters={**own, **drawn})
+
+
+def _shift_seed(first: object, number: int) -> int:
+    return ((first if isinstance(first, int) else 0) + number) % SEEDS
 
 
 def _reorder(model: ModelSpec) -> list[ModelSpec]:
@@ -124,7 +128,4 @@ def _with_effort(spec: ModelSpec, level: str) -> ModelSpec:
 
 def _sample(spec: ModelSpec, number: int) -> ModelSpec:
     """Return a model's sample; the first one is asked as the model itself is."""
-    if number == 1:
-        return spec
-    own = {"temperature": SAMPLE_TEMPERATURE, "seed": number, **spec.parameters}
-    return replace(spec, name=f"{spec.name}#{number}", parameters=own, orders=1)
+    return spec if number == 1 else replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1)

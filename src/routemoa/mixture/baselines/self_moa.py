@@ -20,7 +20,7 @@ __all__ = ["SelfMoA"]
 class SelfMoA(BaseMethod):
     """`top_k` samples (at least two) of the best model; the paper takes six.
 
-    Where the pool file fixes the model's temperature, that one is used: at 0 the samples may well be the same.
+    Where the pool file fixes a temperature of the model above 0, that one is used.
     """
 
     def __init__(self, pool: Pool, client: Client) -> None:
