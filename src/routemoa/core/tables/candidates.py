@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 SAMPLE_TEMPERATURE = 0.7
-"""Of the second sample and the following ones, where the pool file sets none above 0, at which all would be the same: as
+"""Of the second sample and the following ones, where the pool file sets none above 0 (there all would be the same): as
 in self-consistency (arXiv 2203.11171) and Self-MoA (arXiv 2502.00674)."""
 ORDER_MARK = "~"
 SEEDS = 2**31
