@@ -20,7 +20,7 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
-from routemoa.judging.option_orders import fit_candidates
+from routemoa.judging.votes import fit_candidates
 from routemoa.judging.pool_judge import load_pool_judge
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.answers.aggregator import aggregation_request, write_answer
@@ -282,6 +282,6 @@ class RouteMoA(BaseMethod):
 
 
 def _load(pool: Pool | str | os.PathLike[str]) -> Pool:
-    """Return the pool; where the panel adapts, with the candidates that see a question's options in other orders."""
+    """Return the pool; where the panel adapts, with the further votes of its members."""
     loaded = Pool.load(pool)
-    return loaded.with_orders() if loaded.mixture.is_adaptive else loaded
+    return loaded.with_votes() if loaded.mixture.is_adaptive else loaded
