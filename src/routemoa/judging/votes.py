@@ -1,7 +1,7 @@
 """Choose which further votes of its models a query may have. Pure.
 
     Which gas do plants take in? A. oxygen B. carbon dioxide     the options in another order (`orders`)
-    A train takes 3 hours for 240 km. How fast is it?            the same once more, at a temperature (`quality_samples`)
+    A train takes 3 hours for 240 km. How fast is it?            the same, drawn once more (`quality_samples`)
     Write a poem about a train.                                  none: two texts confirm nothing
 
 On some kinds of questions votes lose, and they cost tokens (docs/research/evaluation.md), so that only quality pays.
@@ -33,7 +33,7 @@ def fit_candidates(models: Sequence[ModelSpec], query: Query, prefer: object) ->
 
 
 def _may_vote(query: Query, vote: ModelSpec) -> bool:
-    """Return whether a query may have a vote: in another order of its options, else drawn again where it has a result."""
+    """Return whether a query may have a vote: in another order of its options, else, for a result, drawn again."""
     if reorder_query(query, replace(vote, vote=2)) is not None:
         return reorder_query(query, vote) is not None
     if vote.vote > vote.quality_samples or query.tools is not None or query.answer_format is not None:

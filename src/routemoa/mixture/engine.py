@@ -20,8 +20,8 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
-from routemoa.judging.votes import fit_candidates
 from routemoa.judging.pool_judge import load_pool_judge
+from routemoa.judging.votes import fit_candidates
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.answers.aggregator import aggregation_request, write_answer
 from routemoa.mixture.answers.code_agreement import CodeComparison

@@ -22,8 +22,8 @@ from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
-from routemoa.judging.votes import fit_candidates
 from routemoa.judging.posterior import Vote, infer
+from routemoa.judging.votes import fit_candidates
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, without_refusals
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.planning.model_change import find_lost_cache
