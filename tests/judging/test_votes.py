@@ -34,6 +34,7 @@ def votes(query: Query, prefer: object = "quality") -> list[str]:
     ("text", "names"),
     [
         (GASES, ["small~2", "small~3"]),
+        ("Which phrase has the usual order?\nA. big old cup\nB. old big cup", ["small~3"]),
         (CUPS, ["small~2", "small~3", "small~4", "small~5"]),
         (SPEED, ["small~2", "small~3", "small~4", "small~5"]),
         ("Spiders and their legs", ["small~2", "small~3", "small~4", "small~5"]),

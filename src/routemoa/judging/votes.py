@@ -34,7 +34,7 @@ def fit_candidates(models: Sequence[ModelSpec], query: Query, prefer: object) ->
 
 def _may_vote(query: Query, vote: ModelSpec) -> bool:
     """Return whether a query may have a vote: in another order of its options, else, for a result, drawn again."""
-    if reorder_query(query, replace(vote, vote=2)) is not None:
+    if any(reorder_query(query, replace(vote, vote=n)) for n in range(2, vote.orders + 1)):
         return reorder_query(query, vote) is not None
     if vote.vote > vote.quality_samples or query.tools is not None or query.answer_format is not None:
         return False
