@@ -26,8 +26,9 @@ CUPS = "A red cup, a blue pen, a green hat. What is right of the pen?\nA. Red\nB
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 
-def votes(query: Query, prefer: object = "quality") -> list[str]:
-    return [m.name for m in fit_candidates(POOL.with_votes().models, query, prefer) if m.vote > 1]
+def votes(query: Query, prefer: Any = "quality", *, run_code: bool = False) -> list[str]:
+    mixture = Mixture(prefer=prefer, run_code=run_code)
+    return [m.name for m in fit_candidates(POOL.with_votes().models, query, mixture) if m.vote > 1]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,12 @@ def votes(query: Query, prefer: object = "quality") -> list[str]:
 )
 def test_a_result_is_voted_on_in_other_orders_or_by_further_samples(text: str, names: list[str]) -> None:
     assert votes(Query.from_text(text)) == names
+
+
+def test_code_is_voted_on_where_it_is_run() -> None:
+    asked = Query.from_text("Write a function that adds two numbers.")
+    assert len(votes(asked, run_code=True)) == 4
+    assert votes(asked) == votes(asked, "balanced", run_code=True) == []
 
 
 @pytest.mark.parametrize("prefer", ["balanced", "cheap", "fast", {"quality": 0.9}])

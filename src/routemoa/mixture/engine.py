@@ -109,7 +109,7 @@ class RouteMoA(BaseMethod):
     async def run(self, run: Run) -> None:
         """Score, call layer after layer until the policy stops, and write the answer."""
         run.observe(self._latency.observe)
-        candidates = fit_candidates(self.pool.models, run.query, self.pool.mixture.prefer)
+        candidates = fit_candidates(self.pool.models, run.query, self.pool.mixture)
         prior = await self.scorer.score(run.query, candidates)
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
         estimates = limits.leave_out_unavailable(candidates, LayerRequest(1, run.query))

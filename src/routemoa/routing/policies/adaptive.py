@@ -119,7 +119,7 @@ class AdaptivePolicy(Struct, frozen=True):
         prefer = self.mixture.prefer if query.prefer is None else query.prefer
         mixture = self.mixture if prefer == self.mixture.prefer else replace(self.mixture, prefer=prefer)
         mixture = mixture if query.tools is None else mix_calls(mixture)
-        models = fit_candidates(self.models, query, prefer)
+        models = fit_candidates(self.models, query, mixture)
         if mixture == self.mixture and len(models) == len(self.models):
             return self
         judge_model = self.judge_model if query.tools is None else judge_calls(self.judge_model)
