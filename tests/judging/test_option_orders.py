@@ -73,7 +73,7 @@ def test_of_an_example_and_a_question_the_question_is_reordered() -> None:
 
 
 def test_only_a_users_last_message_of_text_alone_is_reordered() -> None:
-    second = replace(ModelSpec("small", "http://x/v1", orders=2), order=2)
+    second = replace(ModelSpec("small", "http://x/v1", orders=2), vote=2)
     asked = {"role": "user", "content": [{"type": "text", "text": GASES}]}
     image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
     assert reorder_query(Query(parse_messages([asked])), second) is not None

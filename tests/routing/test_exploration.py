@@ -40,7 +40,7 @@ def test_a_member_that_was_lowered_is_asked_more_often_and_one_that_is_away_neve
 
 
 def test_a_vote_for_an_option_says_nothing_new_of_its_model() -> None:
-    models = [ModelSpec(m, "local", order=2 if m == "b" else 1) for m in ("a", "b", "c")]
+    models = [ModelSpec(m, "local", vote=2 if m == "b" else 1) for m in ("a", "b", "c")]
     pool = Pool(tuple(models), learning=LearningSettings(explore=0.1))
     assert {Explorer(pool, lambda: draw / 1000).widen(FIRST, ()).models for draw in range(100)} == {("a", "c")}  # noqa: B023
 

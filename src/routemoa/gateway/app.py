@@ -122,7 +122,7 @@ def build_app(
     """Return the application of one reading of a pool file; its parts that go on are in `state`. See `create_app`."""
     settings = pool.server if body_limit is None else replace(pool.server, max_body_bytes=body_limit)
     store, traces = state.store, state.traces
-    state.metrics.add_names([*methods, *(m.name for m in pool.with_orders())])
+    state.metrics.add_names([*methods, *(m.name for m in pool.with_votes())])
     state.metrics.drift.set_models(pool)
     shared: dict[str, Any] = {"state": state, "settings": settings, "keep_alive": keep_alive}
     apis = {**APIS, "/v1/responses": ResponsesApi(stores=traces is not None and traces.settings.texts)}

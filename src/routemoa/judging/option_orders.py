@@ -21,7 +21,7 @@ from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.answers.results import extract_result
 from routemoa.judging.multiple_choice import LETTERS, MAX_LENGTH, find_named_option, find_option_lines
 
-__all__ = ["ASK_FOR_LETTER", "ReorderedQuestion", "fit_candidates", "reorder_options", "reorder_query"]
+__all__ = ["ASK_FOR_LETTER", "ReorderedQuestion", "reorder_options", "reorder_query"]
 
 ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
 """Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
@@ -64,31 +64,17 @@ class ReorderedQuestion(Struct, frozen=True):
         return find_named_option(answer, moved)
 
 
-def fit_candidates(models: Sequence[ModelSpec], query: Query, prefer: object) -> tuple[ModelSpec, ...]:
-    """Return the models that a query may be asked of: with other orders where quality is preferred, and it has them.
-
-    On some kinds of questions they lose (docs/research/evaluation.md), so that no other preference pays for them.
-
-    Args:
-        models: of the pool.
-        query: may have a preference of its own.
-        prefer: the pool's.
-    """
-    prefers_quality = (query.prefer or prefer) == "quality"
-    return tuple(m for m in models if m.order == 1 or (prefers_quality and reorder_query(query, m) is not None))
-
-
 def reorder_query(query: Query, spec: ModelSpec) -> ReorderedQuestion | None:
     """Return a query's last message with its options as the candidate sees them; None where they keep their order.
 
     That is so where the answer has to have a form, may be a call of a tool, or is about more than text.
     """
-    if spec.order == 1 or query.tools is not None or query.answer_format is not None or query.media:
+    if not 1 < spec.vote <= spec.orders or query.tools is not None or query.answer_format is not None or query.media:
         return None
     last = query.messages[-1]
     if last.role != "user" or last.body is not None:
         return None
-    return reorder_options(last.content, spec.order, spec.orders)
+    return reorder_options(last.content, spec.vote, spec.orders)
 
 
 @lru_cache(CACHED_QUESTIONS)

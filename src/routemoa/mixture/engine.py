@@ -20,8 +20,8 @@ from routemoa.core.stop_reason import StopKind, StopReason
 from routemoa.core.trace import Answer, Trace
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.judge_model import JudgeModel
-from routemoa.judging.option_orders import fit_candidates
 from routemoa.judging.pool_judge import load_pool_judge
+from routemoa.judging.votes import fit_candidates
 from routemoa.mixture.alternatives import estimate_alternatives
 from routemoa.mixture.answers.aggregator import aggregation_request, write_answer
 from routemoa.mixture.answers.code_agreement import CodeComparison
@@ -109,7 +109,7 @@ class RouteMoA(BaseMethod):
     async def run(self, run: Run) -> None:
         """Score, call layer after layer until the policy stops, and write the answer."""
         run.observe(self._latency.observe)
-        candidates = fit_candidates(self.pool.models, run.query, self.pool.mixture.prefer)
+        candidates = fit_candidates(self.pool.models, run.query, self.pool.mixture)
         prior = await self.scorer.score(run.query, candidates)
         limits = QueryLimits(self.pool, self.policy, run, lambda: self._latency.estimates(latest_answers(run.trace)))
         estimates = limits.leave_out_unavailable(candidates, LayerRequest(1, run.query))
@@ -282,6 +282,6 @@ class RouteMoA(BaseMethod):
 
 
 def _load(pool: Pool | str | os.PathLike[str]) -> Pool:
-    """Return the pool; where the panel adapts, with the candidates that see a question's options in other orders."""
+    """Return the pool; where the panel adapts, with the further votes of its members."""
     loaded = Pool.load(pool)
-    return loaded.with_orders() if loaded.mixture.is_adaptive else loaded
+    return loaded.with_votes() if loaded.mixture.is_adaptive else loaded

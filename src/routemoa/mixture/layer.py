@@ -30,6 +30,7 @@ from routemoa.core.events import (
     ProposalFinished,
     ProposalStarted,
 )
+from routemoa.core.tables.candidates import draw_again
 from routemoa.core.trace import Assessment, Degradation, Proposal
 from routemoa.core.types import Completion, ModelSpec, Purpose, Query, Request, Thinking
 from routemoa.core.usage import Usage
@@ -100,6 +101,11 @@ class LayerRequest(Struct, frozen=True):
         """Return the question as a candidate with another order sees it; beside quoted answers nothing is reordered."""
         return None if self.candidates else reorder_query(self.query, spec)
 
+    def drawn(self, spec: ModelSpec) -> ModelSpec:
+        """Return a candidate as it is called: a further vote in the question's own order is drawn once more."""
+        is_drawn = spec.vote > 1 and self.reordered(spec) is None
+        return draw_again(spec, spec.vote - 1, self.query.parameters) if is_drawn else spec
+
     def request_for(
         self, spec: ModelSpec, purpose: Purpose = "proposal", candidates: Sequence[Proposal] | None = None
     ) -> Request:
@@ -150,7 +156,7 @@ class _Proposal:
 
     def __init__(self, run: Run, request: LayerRequest, call: PendingCall) -> None:
         self._run, self._request, self._call = run, request, call
-        self._layer, self._spec = request.number, call.spec
+        self._layer, self._spec = request.number, request.drawn(call.spec)
         self._format = request.reply_format(call.spec)
         self._reordered = request.reordered(call.spec)
         self._candidates = request.candidates_for(call.spec)

@@ -32,7 +32,7 @@ class Explorer:
         self._fallen = frozenset(learned.fallen if learned else ())
         self._lowered = {m for m, shift in (learned.shift if learned else {}).items() if shift <= LOWERED_SHIFT}
         self._draw = draw
-        self._votes = frozenset(m.name for m in pool if m.order > 1)  # as good as their own model
+        self._votes = frozenset(m.name for m in pool if m.vote > 1)  # as good as their own model
 
     def widen(self, decision: Decision, unavailable: Collection[str]) -> Decision:
         """Return the first decision of a query, with one further member now and then."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.protocols import Scorer
 from routemoa.core.types import ModelSpec, Query, Scores
-from routemoa.scoring.learned import LearnedScorer, lend_to_orders
+from routemoa.scoring.learned import LearnedScorer, lend_to_votes
 
 __all__ = ["ConstantScorer", "load_base_scorer", "load_scorer"]
 
@@ -27,7 +27,7 @@ class ConstantScorer:
 def load_scorer(pool: Pool) -> Scorer:
     """Return the scorer of a pool, corrected by what was learned from feedback. Raises ConfigError."""
     scorer = load_base_scorer(pool)
-    return scorer if pool.learned is None else LearnedScorer(scorer, lend_to_orders(pool.learned, pool.models))
+    return scorer if pool.learned is None else LearnedScorer(scorer, lend_to_votes(pool.learned, pool.models))
 
 
 def load_base_scorer(pool: Pool) -> Scorer:

@@ -13,7 +13,7 @@ from routemoa.core.protocols import Scorer
 from routemoa.core.tables.candidates import plain_name
 from routemoa.core.types import ModelSpec, Query, Scores
 
-__all__ = ["EDGE", "LearnedScorer", "TaskScorer", "classify", "correct_priors", "lend_to_orders", "shift_prior"]
+__all__ = ["EDGE", "LearnedScorer", "TaskScorer", "classify", "correct_priors", "lend_to_votes", "shift_prior"]
 
 T = TypeVar("T")
 
@@ -56,12 +56,12 @@ def _find_shift(learned: LearnedPriors, name: str, tasks: Mapping[str, float]) -
     return learned.shift.get(name, 0.0) + sum(of_task.get(task, 0.0) * p for task, p in tasks.items())
 
 
-def lend_to_orders(learned: LearnedPriors, models: Iterable[ModelSpec]) -> LearnedPriors:
+def lend_to_votes(learned: LearnedPriors, models: Iterable[ModelSpec]) -> LearnedPriors:
     """Return what was learned, of each model also for its candidates that see a question's options in other orders.
 
     Their answers are votes for an option. They have the prior of their model, which its own answers teach.
     """
-    plain = {m.name: plain_name(m) for m in models if m.order > 1}
+    plain = {m.name: plain_name(m) for m in models if m.vote > 1}
 
     def lend(part: Mapping[str, T]) -> dict[str, T]:
         return {**part, **{name: part[own] for name, own in plain.items() if own in part}}

@@ -140,9 +140,9 @@ async def test_a_multiple_choice_is_asked_in_other_orders_of_its_options() -> No
 
 
 def test_only_the_first_sample_and_an_adaptive_panel_have_other_orders() -> None:
-    members = pool('[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\norders = 2\n').with_orders()
+    members = pool('[[model]]\nname = "a"\nendpoint = "http://x/v1"\nsamples = 2\norders = 2\n').with_votes()
     assert [m.name for m in members] == ["a", "a~2", "a#2"]
-    assert members.with_orders() == members
+    assert members.with_votes() == members
     published = replace(Mixture(), fusion="published-small")
     asked = RouteMoA(Pool(ordered_pool().models, published), ScriptedClient({}), judge_model=JudgeModel())
     assert [m.name for m in asked.pool] == ["small", "weak"]
@@ -188,7 +188,7 @@ async def test_where_quality_is_not_preferred_options_keep_their_order() -> None
 
 async def test_in_other_orders_a_model_has_what_was_learned_of_it() -> None:
     models = (replace(SMALL, orders=2), ModelSpec("new", "local", "n", orders=2))
-    members = Pool(models, learned=LearnedPriors({"small": -1.0}, {"new": 0.7}, {"small": {"t": 1.0}})).with_orders()
+    members = Pool(models, learned=LearnedPriors({"small": -1.0}, {"new": 0.7}, {"small": {"t": 1.0}})).with_votes()
     scores = await load_scorer(members).score(Query.from_text("Which?"), members.models)
     assert scores["small~2"] == scores["small"] == pytest.approx(0.356, abs=0.001)
     assert scores["new~2"] == scores["new"] == 0.7

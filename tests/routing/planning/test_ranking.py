@@ -58,7 +58,7 @@ def test_performance_then_output_price_then_input_price_then_latency_then_place(
 
 def test_a_vote_for_an_option_is_never_the_first_to_answer() -> None:
     model = replace(spec("x"), orders=2)
-    models, scores = [replace(model, name="x~2", order=2), model], {"x": 0.5, "x~2": 0.6}
+    models, scores = [replace(model, name="x~2", vote=2), model], {"x": 0.5, "x~2": 0.6}
     assert [r.model for r in rank_models(models, scores)] == ["x", "x~2"]
     assert [r.model for r in rank_models(models, scores, RankingOptions(previous_order=("x", "x~2")))] == ["x~2", "x"]
 

@@ -27,7 +27,10 @@ RENAMED_KEYS = {
 }
 """Keys of earlier pool files -> their names now."""
 TABLE_OF_KEY = {
-    **dict.fromkeys(("samples", "efforts", "orders", "prior", "endpoint", "input_price", "output_price"), "[[model]]"),
+    **dict.fromkeys(
+        ("samples", "efforts", "orders", "quality_samples", "prior", "endpoint", "input_price", "output_price"),
+        "[[model]]",
+    ),
     **dict.fromkeys(("max_cost", "max_calls", "max_seconds", "max_output_tokens", "stream_mode"), "[limits]"),
     **dict.fromkeys(("prefer", "policy", "judge", "judge_model", "open", "run_code", "aggregator"), "[mixture]"),
 }

@@ -69,15 +69,17 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     efforts: tuple[str, ...] = ()
     """Its levels of `reasoning_effort`, each a candidate."""
     orders: int = 1
-    """In how many orders of its options a mixture may ask it a multiple-choice question."""
+    """In how many orders of its options a mixture that prefers quality may ask it a multiple-choice question."""
+    quality_samples: int = 1
+    """How often a mixture that prefers quality may ask it any other question that has a result."""
     endpoints: tuple[Endpoint, ...] = ()
     """The places where it answers, if they are several (`clients.placement` chooses); `endpoint` is the first's URL."""
     member: str | None = msgspec.field(name="-member", default=None)
     """The entry that it is a candidate of, set where that has several; not a key of the table."""
     list_price: Price | None = msgspec.field(name="-listed", default=None)
     """Set by `price_list`; not a key of the table."""
-    order: int = msgspec.field(name="-order", default=1)
-    """In which of its orders this candidate sees a question's options; not a key of the table."""
+    vote: int = msgspec.field(name="-vote", default=1)
+    """Which of its member's votes this candidate is, from 1; not a key of the table."""
     place: str | None = msgspec.field(name="-place", default=None)
     """The name of the endpoint that this stands for (`places`); not a key of the table."""
 

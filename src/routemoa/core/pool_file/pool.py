@@ -21,7 +21,7 @@ from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.models.endpoint import mark_far
 from routemoa.core.models.patience import Patience, check_patience
 from routemoa.core.tables.batches_table import BatchSettings, parse_batches_table
-from routemoa.core.tables.candidates import add_orders, expand_models
+from routemoa.core.tables.candidates import add_votes, count_votes, expand_models
 from routemoa.core.tables.caps_table import ReplyCaps, parse_caps_table
 from routemoa.core.tables.endpoints_table import REGION_VARIABLE
 from routemoa.core.tables.gateway_table import GatewaySettings, parse_gateway_table
@@ -118,13 +118,13 @@ class Pool:
         """Return the pool with each model as several candidates. Raises ConfigError where two have one name."""
         return replace(self, models=expand_models(self.models, samples, efforts))
 
-    def with_orders(self) -> Pool:
-        """Return the pool with the members that see options in several orders (`orders`) as so many candidates.
+    def with_votes(self) -> Pool:
+        """Return the pool with the members that have several votes (`orders`, `quality_samples`) as so many candidates.
 
         Raises ConfigError where two have one name.
         """
-        has_none, has_all = all(m.orders == 1 for m in self.models), any(m.order > 1 for m in self.models)
-        return self if has_none or has_all else replace(self, models=add_orders(self.models))
+        has_none, has_all = all(count_votes(m) == 1 for m in self.models), any(m.vote > 1 for m in self.models)
+        return self if has_none or has_all else replace(self, models=add_votes(self.models))
 
     def require_keys(self) -> None:
         """Raise ConfigError where a member's key is not set: a run without it would measure another pool."""

@@ -3,6 +3,7 @@
     samples = 3                       "small", "small#2", "small#3"
     efforts = ["low", "high"]         "large@low", "large@high"
     orders = 3                        "small", "small~2", "small~3", where a question has options to reorder
+    quality_samples = 3               "small", "small~2", "small~3", where another question has a result
 
 Each candidate is a member of the pool like any other: it has its own prior, price and seconds, is called on
 disagreement and can be collected, scored and learned about. So self-consistency (samples), Self-MoA (samples and an
@@ -21,18 +22,19 @@ from routemoa.core.types import ModelSpec
 
 __all__ = [
     "SAMPLE_TEMPERATURE",
-    "add_orders",
+    "add_votes",
+    "count_votes",
     "draw_again",
     "expand_candidates",
     "expand_models",
-    "names_of_orders",
+    "names_of_votes",
     "plain_name",
 ]
 
 SAMPLE_TEMPERATURE = 0.7
 """Of the second sample and the following ones, where the pool file sets none above 0 (there all would be the same): as
 in self-consistency (arXiv 2203.11171) and Self-MoA (arXiv 2502.00674)."""
-ORDER_MARK = "~"
+VOTE_MARK = "~"
 SEEDS = 2**31
 """Every endpoint takes a non-negative seed of 31 bits."""
 EFFORT = "reasoning_effort"
@@ -67,25 +69,31 @@ def expand_models(
     return _check_names(found)
 
 
-def add_orders(models: Iterable[ModelSpec]) -> tuple[ModelSpec, ...]:
-    """Return the models, each followed by itself with the options of a multiple-choice question in other orders.
+def add_votes(models: Iterable[ModelSpec]) -> tuple[ModelSpec, ...]:
+    """Return the models, each followed by its further votes: itself with the options of a multiple choice in other
+    orders, or drawn again.
 
-    Only a mixture asks so: such an answer is a vote, and a question without options gets none of them.
+    Only a mixture asks so, and only where quality is preferred (`judging.votes`).
 
     Raises:
         ConfigError: another model has a candidate's name already.
     """
-    return _check_names(tuple(c for model in models for c in _reorder(model)))
+    return _check_names(tuple(c for model in models for c in _expand_votes(model)))
 
 
-def names_of_orders(model: ModelSpec) -> tuple[str, ...]:
-    """Return the name of a model, and those of its candidates with the options in other orders."""
-    return (model.name, *(f"{model.name}{ORDER_MARK}{number}" for number in range(2, model.orders + 1)))
+def names_of_votes(model: ModelSpec) -> tuple[str, ...]:
+    """Return the name of a model, and those of its further votes."""
+    return (model.name, *(f"{model.name}{VOTE_MARK}{number}" for number in range(2, count_votes(model) + 1)))
+
+
+def count_votes(model: ModelSpec) -> int:
+    """Return how often a mixture that prefers quality may ask a model, at most."""
+    return max(model.orders, model.quality_samples)
 
 
 def plain_name(model: ModelSpec) -> str:
-    """Return the name of a candidate's model with the options in their own order."""
-    return model.name.removesuffix(f"{ORDER_MARK}{model.order}")
+    """Return the name of the model that a candidate is a vote of."""
+    return model.name.removesuffix(f"{VOTE_MARK}{model.vote}")
 
 
 def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> ModelSpec:
@@ -108,11 +116,11 @@ def _shift_seed(first: object, number: int) -> int:
     return ((first if isinstance(first, int) else 0) + number) % SEEDS
 
 
-def _reorder(model: ModelSpec) -> list[ModelSpec]:
-    if model.orders == 1:
+def _expand_votes(model: ModelSpec) -> list[ModelSpec]:
+    if count_votes(model) == 1:
         return [model]
     member = model.member or model.name
-    return [replace(model, name=n, order=i, member=member) for i, n in enumerate(names_of_orders(model), 1)]
+    return [replace(model, name=n, vote=i, member=member) for i, n in enumerate(names_of_votes(model), 1)]
 
 
 def _check_names(models: tuple[ModelSpec, ...]) -> tuple[ModelSpec, ...]:
@@ -128,4 +136,8 @@ def _with_effort(spec: ModelSpec, level: str) -> ModelSpec:
 
 def _sample(spec: ModelSpec, number: int) -> ModelSpec:
     """Return a model's sample; the first one is asked as the model itself is."""
-    return spec if number == 1 else replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1)
+    return (
+        spec
+        if number == 1
+        else replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1, quality_samples=1)
+    )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routemoa.core.tables.candidates import names_of_orders
+from routemoa.core.tables.candidates import names_of_votes
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace import Ranking
 from routemoa.core.types import CHARACTERS_PER_TOKEN, USUAL_TOKENS, ModelSpec, Query
@@ -67,7 +67,7 @@ def find_lost_cache(
     """
     if query is None or query.cached is None or query.cached.writer in unavailable:
         return None
-    writer = next((m for m in models if m.order == 1 and query.cached.writer in names_of_orders(m)), None)
+    writer = next((m for m in models if m.vote == 1 and query.cached.writer in names_of_votes(m)), None)
     if writer is None:
         return None
     tokens, is_marked = _count_read_tokens(query), any(m.marks for m in query.messages)

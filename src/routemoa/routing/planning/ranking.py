@@ -54,8 +54,8 @@ class _SortKey(Struct, frozen=True, order=True):
     failed: bool
     negative_level: float
     """The performance that the model's counts as, less its penalty, with the sign changed."""
-    order: int
-    """Of a multiple-choice question's options: an answer to its own order comes whole, the others are votes."""
+    vote: int
+    """Of its member: the first one answers the question as it was asked, the others only vote."""
     previous_place: int
     criteria: tuple[float, ...]
     """Prices and latency, in the order they are compared; infinite where unknown."""
@@ -105,7 +105,7 @@ def _sort_keys(
     net = {name: value - options.penalties.get(name, 0.0) for name, value in performance.items()}
     level = _tie_levels(net, options.tie)
     if not options.previous_order:  # none has answered: a vote alone answers nobody
-        level |= {m.name: min(level[m.name], level.get(plain_name(m), math.inf)) for m in specs if m.order > 1}
+        level |= {m.name: min(level[m.name], level.get(plain_name(m), math.inf)) for m in specs if m.vote > 1}
     previous_place = {name: i for i, name in enumerate(options.previous_order)}
     keys: dict[str, _SortKey] = {}
     for m in specs:
@@ -115,7 +115,7 @@ def _sort_keys(
         keys[m.name] = _SortKey(
             m.name in options.failed,
             -level[m.name],
-            m.order,
+            m.vote,
             previous_place.get(m.name, len(previous_place)),
             (tenths, *prices) if options.latency_first else (*prices, tenths),
         )
@@ -144,8 +144,8 @@ def _explain_place(key: _SortKey, above: _SortKey, above_name: str, best: _SortK
     """Return why a model ranks behind the one above it."""
     if key.negative_level != above.negative_level:
         return f"{key.negative_level - best.negative_level:.3f} behind the best"
-    if key.order != above.order:
-        return f"as good as {above_name}, with the options in another order"
+    if key.vote != above.vote:
+        return f"as good as {above_name}, asked once more"
     if key.previous_place != above.previous_place:
         return f"within the noise of {above_name}, which was ahead"
     criteria = LATENCY_FIRST_CRITERIA if options.latency_first else CRITERIA

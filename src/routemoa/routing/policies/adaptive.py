@@ -22,8 +22,8 @@ from routemoa.core.trace import Proposal, Ranking, Trace
 from routemoa.core.types import ModelSpec, Query, Scores
 from routemoa.judging.judge_model import JudgeModel
 from routemoa.judging.multiple_choice import count_options, limit_to_options
-from routemoa.judging.option_orders import fit_candidates
 from routemoa.judging.posterior import Vote, infer
+from routemoa.judging.votes import fit_candidates
 from routemoa.routing.decision import Decision, LayerOptions, best_distinct_answers, failed_models, without_refusals
 from routemoa.routing.latency import CallEstimates
 from routemoa.routing.planning.model_change import find_lost_cache
@@ -119,7 +119,7 @@ class AdaptivePolicy(Struct, frozen=True):
         prefer = self.mixture.prefer if query.prefer is None else query.prefer
         mixture = self.mixture if prefer == self.mixture.prefer else replace(self.mixture, prefer=prefer)
         mixture = mixture if query.tools is None else mix_calls(mixture)
-        models = fit_candidates(self.models, query, prefer)
+        models = fit_candidates(self.models, query, mixture)
         if mixture == self.mixture and len(models) == len(self.models):
             return self
         judge_model = self.judge_model if query.tools is None else judge_calls(self.judge_model)

@@ -1,11 +1,11 @@
-"""Multiple choice in several orders of the options, live: the mixture beside its best member's answer in the same run.
+"""Further votes of one model, live: the mixture beside its best member's answer in the same run.
 
     python benchmarks/unseen_questions.py --each 10 --half test --arc arc_challenge_val.jsonl.gz > test.jsonl
-    .venv/bin/python benchmarks/option_orders.py test.jsonl --prefer quality --out quality.jsonl
+    .venv/bin/python benchmarks/votes.py test.jsonl --prefer quality --out quality.jsonl
 
-Asks every multiple-choice question of the file. The best single model's answer is that of `--member` in the mixture's
-own first layer: it is asked as it would be alone, so both are right or wrong on the same call, and only what further
-calls change counts. Questions without options are left out: there the mixture asks as it did before.
+Asks every question of the file. The best single model's answer is that of `--member` in the mixture's own first layer:
+it is asked as it would be alone, so both are right or wrong on the same call, and only what further calls change
+counts. Votes are a multiple choice in other orders of its options, and further samples of other questions.
 
 A stopped run goes on with the same command: FILE holds a line for each question. Prints accuracy, the difference with
 its 95 % interval (bootstrap over questions), wins and losses, calls, and tokens as a multiple of the member's own.
@@ -28,7 +28,6 @@ from routemoa import RouteMoA
 from routemoa.core.pool_file.pool import Pool
 from routemoa.core.trace import Proposal
 from routemoa.core.types import Query
-from routemoa.datasets.grading.choices import grade_choice, parse_choice
 from routemoa.datasets.questions import Question, read_questions
 
 RESAMPLES = 2000
@@ -40,19 +39,19 @@ def count_tokens(proposals: Sequence[Proposal]) -> int:
 
 async def measure(mixture: RouteMoA, question: Question, prefer: str, member: str) -> dict[str, Any]:
     """Ask one question; return what was right, and what it took."""
-    answer = await mixture.aask(replace(Query.from_text(question.query), prefer=prefer))
+    answer = await mixture.aask(replace(Query.from_text(question.text), prefer=prefer))
     proposals = [p for layer in answer.trace.layers for p in layer.proposals]
     own = [p for p in proposals if p.model == member]
-    reference = parse_choice(question.reference or "")
     return {
         "id": question.id,
         "task": question.task,
-        "right": bool(grade_choice(answer.text, reference)),
-        "member_right": bool(own) and bool(grade_choice(own[0].text, reference)),
+        "right": question.grade(answer.text) == 1.0,
+        "member_right": bool(own) and question.grade(own[0].text) == 1.0,
         "calls": [p.model for p in proposals],
         "tokens": count_tokens(proposals),
         "member_tokens": count_tokens(own),
         "stop": str(answer.trace.stop),
+        "texts": {p.model: p.text for p in proposals},
     }
 
 
@@ -101,8 +100,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1, help="questions at a time")
     parser.add_argument("--out", type=Path, required=True, help="a line for each question")
     options = parser.parse_args()
-    questions = [q for q in read_questions(options.file) if q.grader == "choice"]
-    asyncio.run(run(options, questions))
+    asyncio.run(run(options, list(read_questions(options.file))))
     rows = [json.loads(line) for line in options.out.open()]
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
