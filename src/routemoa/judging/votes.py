@@ -1,18 +1,15 @@
 """Choose which further votes of its models a query may have. Pure.
 
     Which gas do plants take in? A. oxygen B. carbon dioxide     the options in another order (`orders`)
-    A train takes 3 hours for 240 km. How fast is it?            the same, drawn once more (`quality_samples`)
-    Write a poem about a train.                                  none: two texts confirm nothing
-    Write a function that counts trains.                         drawn once more, where code is run (`run_code`)
+    Write a function that counts trains.                         drawn once more, where code is run (`code_samples`)
+    A train takes 3 hours for 240 km. How fast is it?            none: samples err alike
 
-On some kinds of questions votes lose, and they cost tokens (docs/research/evaluation.md), so that only quality pays.
+Elsewhere votes win nothing, and they cost tokens (docs/research/evaluation.md), so that only quality pays for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from msgspec.structs import replace
 
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.types import ModelSpec, Query
@@ -35,10 +32,8 @@ def fit_candidates(models: Sequence[ModelSpec], query: Query, mixture: Mixture) 
 
 
 def _may_vote(query: Query, vote: ModelSpec, mixture: Mixture) -> bool:
-    """Return whether a query may have a vote: in another order of its options, else, for a result, drawn again."""
-    if any(reorder_query(query, replace(vote, vote=n)) for n in range(2, vote.orders + 1)):
-        return reorder_query(query, vote) is not None
-    if vote.vote > vote.quality_samples or query.tools is not None or query.answer_format is not None:
-        return False
-    kind = question_kind(query.question)
-    return kind in ("result", None) or (kind == "code" and mixture.run_code)
+    """Return whether a query may have a vote: in another order of its options, or drawn again for code that is run."""
+    if reorder_query(query, vote) is not None:
+        return True
+    is_run = mixture.run_code and query.tools is None and query.answer_format is None
+    return is_run and vote.vote <= vote.code_samples and question_kind(query.question) == "code"

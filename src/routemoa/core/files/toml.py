@@ -28,7 +28,7 @@ RENAMED_KEYS = {
 """Keys of earlier pool files -> their names now."""
 TABLE_OF_KEY = {
     **dict.fromkeys(
-        ("samples", "efforts", "orders", "quality_samples", "prior", "endpoint", "input_price", "output_price"),
+        ("samples", "efforts", "orders", "code_samples", "prior", "endpoint", "input_price", "output_price"),
         "[[model]]",
     ),
     **dict.fromkeys(("max_cost", "max_calls", "max_seconds", "max_output_tokens", "stream_mode"), "[limits]"),

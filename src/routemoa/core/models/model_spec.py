@@ -70,8 +70,8 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     """Its levels of `reasoning_effort`, each a candidate."""
     orders: int = 1
     """In how many orders of its options a mixture that prefers quality may ask it a multiple-choice question."""
-    quality_samples: int = 1
-    """How often a mixture that prefers quality may ask it any other question that has a result."""
+    code_samples: int = 1
+    """How often a mixture that prefers quality may ask it for code that is run."""
     endpoints: tuple[Endpoint, ...] = ()
     """The places where it answers, if they are several (`clients.placement` chooses); `endpoint` is the first's URL."""
     member: str | None = msgspec.field(name="-member", default=None)

@@ -119,7 +119,7 @@ class Pool:
         return replace(self, models=expand_models(self.models, samples, efforts))
 
     def with_votes(self) -> Pool:
-        """Return the pool with the members that have several votes (`orders`, `quality_samples`) as so many candidates.
+        """Return the pool with the members that have several votes (`orders`, `code_samples`) as so many candidates.
 
         Raises ConfigError where two have one name.
         """

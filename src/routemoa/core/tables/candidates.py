@@ -3,7 +3,7 @@
     samples = 3                       "small", "small#2", "small#3"
     efforts = ["low", "high"]         "large@low", "large@high"
     orders = 3                        "small", "small~2", "small~3", where a question has options to reorder
-    quality_samples = 3               "small", "small~2", "small~3", where another question has a result
+    code_samples = 3                  "small", "small~2", "small~3", where code is run
 
 Each candidate is a member of the pool like any other: it has its own prior, price and seconds, is called on
 disagreement and can be collected, scored and learned about. So self-consistency (samples), Self-MoA (samples and an
@@ -88,7 +88,7 @@ def names_of_votes(model: ModelSpec) -> tuple[str, ...]:
 
 def count_votes(model: ModelSpec) -> int:
     """Return how often a mixture that prefers quality may ask a model, at most."""
-    return max(model.orders, model.quality_samples)
+    return max(model.orders, model.code_samples)
 
 
 def plain_name(model: ModelSpec) -> str:
@@ -139,5 +139,5 @@ def _sample(spec: ModelSpec, number: int) -> ModelSpec:
     return (
         spec
         if number == 1
-        else replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1, quality_samples=1)
+        else replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1, code_samples=1)
     )

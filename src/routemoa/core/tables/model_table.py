@@ -32,7 +32,7 @@ MODEL_RANGES = (
     ("prior", 0, 1, "a probability"),
     ("samples", 1, 32, "a number of samples"),
     ("orders", 1, 8, "a number of orders"),
-    ("quality_samples", 1, 32, "a number of samples"),
+    ("code_samples", 1, 32, "a number of samples"),
 )
 """Key of `[[model]]`, its lowest and highest value, and its unit."""
 
