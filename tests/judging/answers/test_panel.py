@@ -163,6 +163,14 @@ def test_what_denies_an_option_or_names_several_is_no_letter(text: str) -> None:
     assert groups[1] == groups[2] != groups[0]
 
 
+def test_an_option_that_denies_something_is_named_by_its_own_words() -> None:
+    assert group_answers(["No", "B"], ("Yes", "No")).group_of == (0, 0)
+    assert group_answers(["No, it does.", "A"], ("Yes", "No")).group_of == (0, 1)
+    changes = ("It does not change.", "It grows.")
+    assert group_answers(["It does not change.", "A", "It grows"], changes).group_of == (0, 0, 1)
+    assert group_answers(["It grows, not shrinks.", "A", "B"], changes).group_of == (0, 1, 2)
+
+
 def test_words_alone_are_compared_as_before() -> None:
     for texts in (["carbon dioxide", "helium"], ["carbon dioxide", "The gas is carbon dioxide."]):
         assert group_answers(texts, GASES) == group_answers(texts)

@@ -136,8 +136,6 @@ def _with_effort(spec: ModelSpec, level: str) -> ModelSpec:
 
 def _sample(spec: ModelSpec, number: int) -> ModelSpec:
     """Return a model's sample; the first one is asked as the model itself is."""
-    return (
-        spec
-        if number == 1
-        else replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1, code_samples=1)
-    )
+    if number == 1:
+        return spec
+    return replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1, code_samples=1)

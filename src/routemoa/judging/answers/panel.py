@@ -64,8 +64,11 @@ def resolve_options(
 def _name_letter(form: str, result: ExtractedResult, options: Sequence[str]) -> str | None:
     sides = (result.sentence.complement, result.sentence.subject) if result.sentence else ()
     for said in (*sides, form):
-        place = None if _DENIAL.search(said) else find_named_option(said, options)
-        if place is not None:
+        place = find_named_option(said, options)
+        if place is None:
+            continue
+        own = options[place].casefold().rstrip(" .!?")
+        if not _DENIAL.search(said.casefold().replace(own, "")):
             return LETTERS[place].casefold()
     return None
 
