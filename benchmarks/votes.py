@@ -46,7 +46,7 @@ async def measure(mixture: RouteMoA, question: Question, prefer: str, member: st
         "id": question.id,
         "task": question.task,
         "right": question.grade(answer.text) == 1.0,
-        "member_right": bool(own) and question.grade(own[0].text) == 1.0,
+        "member_right": question.grade(own[0].text) == 1.0 if own else None,
         "calls": [p.model for p in proposals],
         "tokens": count_tokens(proposals),
         "member_tokens": count_tokens(own),
@@ -101,7 +101,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a line for each question")
     options = parser.parse_args()
     asyncio.run(run(options, list(read_questions(options.file))))
-    rows = [json.loads(line) for line in options.out.open()]
+    lines = [json.loads(line) for line in options.out.open()]
+    rows = [row for row in lines if row["member_right"] is not None]
+    print(f"{len(lines) - len(rows)} of {len(lines)} left out: {options.member} gave no answer, so nothing is compared")
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         kinds[row["task"]].append(row)
