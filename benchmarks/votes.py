@@ -5,7 +5,7 @@
 
 Asks every question of the file. The best single model's answer is that of `--member` in the mixture's own first layer:
 it is asked as it would be alone, so both are right or wrong on the same call, and only what further calls change
-counts. Votes are a multiple choice in other orders of its options, and further samples of other questions.
+counts. Votes are a multiple choice in other orders of its options, and further samples of code that is run.
 
 A stopped run goes on with the same command: FILE holds a line for each question. Prints accuracy, the difference with
 its 95 % interval (bootstrap over questions), wins and losses, calls, and tokens as a multiple of the member's own.

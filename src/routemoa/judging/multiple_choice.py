@@ -21,7 +21,7 @@ MAX_COINCIDENCE = 0.9
 MAX_LENGTH = 32_768
 """Characters of a question that is read for its options."""
 CACHED_QUESTIONS = 64
-"""Questions whose options are kept: each decision of the mixture groups its answers again."""
+"""Questions whose options, also in other orders, are kept: each decision of the mixture looks again."""
 LETTERS = ascii_uppercase
 _OPTION_LETTER = re.compile(r"(?m)^[ \t>*]*\(?([A-Z])[).:][ \t]+\S")
 

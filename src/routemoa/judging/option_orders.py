@@ -19,15 +19,13 @@ from msgspec import Struct
 
 from routemoa.core.types import ModelSpec, Query
 from routemoa.judging.answers.results import extract_result
-from routemoa.judging.multiple_choice import LETTERS, MAX_LENGTH, find_named_option, find_option_lines
+from routemoa.judging.multiple_choice import CACHED_QUESTIONS, LETTERS, MAX_LENGTH, find_named_option, find_option_lines
 
 __all__ = ["ASK_FOR_LETTER", "ReorderedQuestion", "reorder_options", "reorder_query"]
 
 ASK_FOR_LETTER = "Answer with one letter and nothing else.\nAnswer:"
 """Ends a question in another order: its answer is a vote, and two tokens are enough. A model of 1.5 billion
 parameters keeps to these words, and not to "the letter only"."""
-CACHED_QUESTIONS = 64
-"""Questions that are kept in their other orders: each decision of the mixture looks again."""
 _NAMES_OTHERS = re.compile(
     r"(?i:\b(?:above|below|both|neither|all of|none of|all are|none are)\b)|\b[A-J] (?:and|or|&) [A-J]\b"
 )

@@ -57,9 +57,9 @@ def _find_shift(learned: LearnedPriors, name: str, tasks: Mapping[str, float]) -
 
 
 def lend_to_votes(learned: LearnedPriors, models: Iterable[ModelSpec]) -> LearnedPriors:
-    """Return what was learned, of each model also for its candidates that see a question's options in other orders.
+    """Return what was learned, of each model also for its further votes.
 
-    Their answers are votes for an option. They have the prior of their model, which its own answers teach.
+    They have the prior of their model, which its own answers teach.
     """
     plain = {m.name: plain_name(m) for m in models if m.vote > 1}
 
