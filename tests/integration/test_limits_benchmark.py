@@ -15,8 +15,9 @@ from tests import ROOT
 @pytest.mark.alone
 def test_no_contract_is_overshot(tmp_path: Path) -> None:
     found = tmp_path / "contract.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "contract.py"), "--requests", "120", "--control", "0"]
-    done = subprocess.run([*command, "--json", str(found)], capture_output=True, text=True, timeout=120, check=False)
+    options = ["--requests", "120", "--control", "0", "--at-once", "16", "--json", str(found)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "contract.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert found.exists(), done.stderr
     figures = json.loads(found.read_text())["figures"]
     assert not any(figures["over"].values()), done.stdout
@@ -25,4 +26,5 @@ def test_no_contract_is_overshot(tmp_path: Path) -> None:
     assert not any("internal_error" in code for code in figures["errors"]), done.stdout
     assert figures["answered"] > 30
     assert figures["errors_before_a_call"] > 5, "contracts too small for anything are refused before anything is spent"
-    assert figures["late_over_5_percent"] <= 6, done.stdout  # a machine is late by itself: 0 to 4 of 120, quiet
+    # Not 64 at once: so many at one moment wait .1 s before their own clocks start, and are half of so small a run.
+    assert figures["late_over_5_percent"] <= 1, done.stdout
