@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.scoring.clusters import find_centers, find_nearest
+from routemoa.scoring.mean_scores import average_scores
 from routemoa.scoring.predictor import Floats, Predictor
 from routemoa.scoring.trained import TrainingQuestion
 
-__all__ = ["RouterBaselines", "average_scores", "first_choices", "fit_router_baselines", "fit_to_training_questions"]
+__all__ = ["RouterBaselines", "first_choices", "fit_router_baselines", "fit_to_training_questions"]
 
 NEIGHBOR_COUNTS = (5, 10, 20, 40, 80, 160, 320)
 CLUSTER_COUNTS = (1, 4, 8, 16, 32, 64)
@@ -143,11 +144,3 @@ def _average_clusters(x: Floats, scores: Floats, centers: Floats) -> Floats:
     sums, counts = onehot.T @ np.where(measured, scores, 0.0), onehot.T @ measured.astype(np.float32)
     out: Floats = ((sums + MEAN_WEIGHT * means) / (counts + MEAN_WEIGHT)).astype(np.float32)
     return out
-
-
-def average_scores(scores: Floats) -> Floats:
-    """Return each model's mean over the questions where it was measured, M; 0 where there are none."""
-    measured = ~np.isnan(scores)
-    sums = np.where(measured, scores, 0.0).sum(0)
-    means: Floats = (sums / np.maximum(1, measured.sum(0))).astype(np.float32)
-    return means

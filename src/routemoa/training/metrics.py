@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routemoa.core.learned.intervals import interval_without_spread
+from routemoa.scoring.mean_scores import average_scores
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.scoring.router_baselines import RouterBaselines, average_scores, first_choices
+from routemoa.scoring.router_baselines import RouterBaselines, first_choices
 from routemoa.training.cost_tradeoff import (
     COST_RATES,
     RateMix,

@@ -75,6 +75,7 @@ def evaluate(  # click passes a keyword for each option
     is_routing_useless = gain is not None and gain["gain"] < MIN_GAIN
     figures["warnings"] = [
         *overlap,
+        *_warn_of_missing_scores(data, chosen),
         *warn_of_no_gain(figures["headroom"]),
         *(warn_of_dominance(data) if is_routing_useless else []),
     ]
@@ -99,6 +100,18 @@ def _measure_headroom(
     routed = {name: [rows[i][data.models[j]] for i, j in enumerate(columns)] for name, columns in firsts.items()}
     routed["scorer"] = routed.pop("accuracy")
     return format_headroom(measure_headroom(rows, data.texts, best_first, routed, seed=seed))
+
+
+def _warn_of_missing_scores(data: Table, chosen: BaselineChoices) -> list[str]:
+    """Say so where the best single model's accuracy is over fewer questions than the others'."""
+    best = chosen["best_single"]
+    measured = int((~np.isnan(data.scores[:, data.models.index(best)])).sum()) if best in data.models else 0
+    if measured in (0, len(data.texts)):
+        return []
+    return [
+        f"{best} was measured on {measured} of {counted(len(data.texts), 'question')}, and its accuracy is over these "
+        "alone; the gains over the best single model compare on the same questions"
+    ]
 
 
 def _select_known_models(predictor: Predictor, data: Table) -> Table:

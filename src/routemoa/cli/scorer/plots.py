@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from routemoa.core.errors import ConfigError, MissingExtra
-from routemoa.scoring.router_baselines import average_scores
+from routemoa.scoring.mean_scores import average_scores
 from routemoa.training.metrics import BINS, Predictions
 from routemoa.training.table import Table, highest_scores
 

@@ -19,8 +19,8 @@ import numpy as np
 from routemoa.core.errors import ConfigError
 from routemoa.core.text.plural import counted
 from routemoa.scoring.encoder import Encoder
+from routemoa.scoring.mean_scores import average_scores
 from routemoa.scoring.predictor import Floats, sigmoid
-from routemoa.scoring.router_baselines import average_scores
 from routemoa.training.linear import fit_cosine_calibration
 from routemoa.training.published.checkpoint import catch_interrupt
 from routemoa.training.published.export import export_encoder, load_pretrained, require_libraries

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from routemoa.scoring.encoder import Encoder
+from routemoa.scoring.mean_scores import average_scores
 from routemoa.scoring.predictor import Floats, Predictor
-from routemoa.scoring.router_baselines import average_scores
 from routemoa.training.linear import fit_span
 from routemoa.training.panels import build_panels
 from routemoa.training.published.finetune import PublishedScorer
