@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from routemoa.scoring.mean_scores import average_scores, measure_levels
+from routemoa.scoring.mean_scores import average_scores, fit_means
 
 SCORE = st.floats(0.0, 1.0, width=32)
 
@@ -16,20 +16,19 @@ SCORE = st.floats(0.0, 1.0, width=32)
 @given(arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 5)), elements=SCORE))
 def test_of_a_complete_table_it_is_the_mean(scores: np.ndarray) -> None:
     assert average_scores(scores) == pytest.approx(scores.mean(0), abs=1e-5)
-    assert not measure_levels(scores, average_scores(scores)).any()
+    assert not fit_means(scores).levels.any()
 
 
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 5)), elements=SCORE | st.just(np.nan)),
     st.sampled_from((0.0, 1.0)),
 )
-def test_whatever_is_missing_the_means_are_scores(scores: np.ndarray, prior: float) -> None:
-    means = average_scores(scores, prior)
-    assert np.isfinite(means).all()
-    assert ((means >= 0) & (means <= 1)).all()
-    assert np.isfinite(measure_levels(scores, means)).all()
+def test_whatever_is_missing_the_means_are_numbers(scores: np.ndarray, prior: float) -> None:
+    fitted = fit_means(scores, prior)
+    assert np.isfinite(fitted.means).all()
+    assert np.isfinite(fitted.levels).all()
     if not prior:
-        assert not means[np.isnan(scores).all(0)].any()
+        assert not fitted.means[np.isnan(scores).all(0)].any()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import inf
+
 import numpy as np
 
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["average_scores", "measure_levels"]
+__all__ = ["MeanScores", "average_scores", "fit_means"]
 
-LEVEL_PENALTY = 1.0
-"""The penalty of a question's effect, in models: the variance of one answer around both effects, over that of the
-question's effect. Between .6 and 2.5 in twelve of thirteen files of records; of .25 to 8 this erred least on them."""
+LEVEL_PENALTIES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, inf)
+"""Penalties of a question's level, in models: the variance of one answer around mean and level, over that of levels."""
 
 
-def average_scores(scores: Floats, prior_questions: float = 0.0) -> Floats:
-    """Return each model's expected score on these questions, M; 0 where it was measured on none.
+@dataclass(frozen=True)
+class MeanScores:
+    """What is left of N questions and M models when their differences are told apart."""
 
-    Of a complete table it is the mean. Otherwise a model that was asked the hard questions only, because others
-    disagreed on them, would look worse than it is: what questions are easier or harder than others by is taken out
-    (ridge regression on a model's and a question's effect).
+    means: Floats
+    """M: each model's expected score on these questions; beyond 0 and 1 where few answers say so."""
+    levels: Floats
+    """N: by how much each question is easier than the means say. All 0 for a complete table, where they change none."""
+
+
+def average_scores(scores: Floats) -> Floats:
+    """Return each model's expected score on these questions, M: see `fit_means`."""
+    return fit_means(scores).means
+
+
+def fit_means(scores: Floats, prior_questions: float = 0.0) -> MeanScores:
+    """Fit the mean of each model, 0 where it was measured on no question.
+
+    Of a complete table it is the plain mean. Otherwise a model that was asked the hard questions only, because others
+    disagreed on them, would look worse than it is. So each answer counts as its model's mean, plus its question's
+    level, plus noise: a mixed model (Henderson, 1975). How much levels differ is fitted by maximum likelihood, which
+    holds though the answers that were seen decided who was asked next ("missing at random", Rubin, 1976).
 
     Args:
         scores: N x M, in [0, 1]; NaN where a model was not measured.
@@ -26,23 +44,24 @@ def average_scores(scores: Floats, prior_questions: float = 0.0) -> Floats:
     """
     measured = ~np.isnan(scores)
     filled, counts = np.where(measured, scores, 0.0), measured.sum(0)
-    sums, prior = filled.sum(0), prior_questions * (filled.sum() / max(1, measured.sum()))
+    prior = prior_questions * (filled.sum() / max(1, measured.sum()))
     if measured.all():
-        means = (sums + prior) / np.maximum(1, counts + prior_questions)
-    else:
-        shares = measured / (measured.sum(1, keepdims=True) + LEVEL_PENALTY)
-        weights = np.diag(np.where(counts, counts, 1) + prior_questions) - measured.T.astype(np.float64) @ shares
-        means = np.clip(np.linalg.solve(weights, sums + prior - shares.T @ filled.sum(1)), 0.0, 1.0)
-    return np.asarray(means, np.float32)
+        means = (filled.sum(0) + prior) / np.maximum(1, counts + prior_questions)
+        return MeanScores(means.astype(np.float32), np.zeros(len(scores), np.float32))
+    fits = (_fit_at(penalty, scores, prior, prior_questions) for penalty in LEVEL_PENALTIES)
+    return max(fits, key=lambda fit: fit[0])[1]
 
 
-def measure_levels(scores: Floats, means: Floats) -> Floats:
-    """Return by how much each question is easier than the models' means say, N; 0 for all of a complete table.
-
-    In a complete table every model was asked the same questions, so that their levels change no comparison.
-    """
+def _fit_at(penalty: float, scores: Floats, prior: float, prior_questions: float) -> tuple[float, MeanScores]:
+    """Return the log-likelihood of the best means for this penalty, but for a constant; and the means and levels."""
     measured = ~np.isnan(scores)
-    if measured.all():
-        return np.zeros(len(scores), np.float32)
-    left = np.where(measured, scores - means, 0.0).sum(1)
-    return np.asarray(left / (measured.sum(1) + LEVEL_PENALTY), np.float32)
+    filled = np.where(measured, scores, 0.0).astype(np.float64)
+    rows, columns = measured.sum(1), measured.sum(0)
+    shares = measured / (rows[:, None] + penalty)
+    weights = np.diag(np.where(columns, columns, 1) + prior_questions) - measured.T.astype(np.float64) @ shares
+    means = np.linalg.solve(weights, filled.sum(0) + prior - shares.T @ filled.sum(1))
+    left = np.where(measured, filled - means, 0.0)
+    levels = left.sum(1) / (rows + penalty)
+    noise = max(float(np.square(left).sum() - levels @ left.sum(1)), 1e-9)
+    likelihood = -0.5 * (rows.sum() * np.log(noise) + np.log1p(rows / penalty).sum())
+    return float(likelihood), MeanScores(means.astype(np.float32), levels.astype(np.float32))

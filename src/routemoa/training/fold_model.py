@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from routemoa.scoring.mean_scores import average_scores, measure_levels
+from routemoa.scoring.mean_scores import fit_means
 from routemoa.scoring.predictor import Floats, softmax
 from routemoa.training.linear import Ridge
 from routemoa.training.panels import Panels, build_panels
@@ -27,14 +27,14 @@ class FoldModel:
 
     def __init__(self, x: Floats, groups: NDArray[np.intp], data: Table, tasks: int) -> None:
         self._ridge, self._x, self._scores = Ridge(x), x, data.scores
-        self.means = average_scores(data.scores, prior_questions=1.0)
+        fitted = fit_means(data.scores, prior_questions=1.0)
+        self.means = np.clip(fitted.means, 0.0, 1.0)
         onehot = np.eye(tasks, dtype=np.float32)[groups]
         self.task_shares = onehot.mean(0)
         self.task_weights, self.task_bias = _fit_task_classifier(x, onehot)
-        levels = measure_levels(data.scores, self.means)
-        leveled = _shrink_task_means(onehot, data.scores - levels[:, None], self.means)
-        task_levels = (onehot.T @ levels) / (onehot.sum(0) + TASK_PRIOR_QUESTIONS)
-        self.task_means = np.clip(leveled + task_levels[:, None], 0.0, 1.0) if levels.any() else leveled
+        leveled = _shrink_task_means(onehot, data.scores - fitted.levels[:, None], fitted.means)
+        task_levels = (onehot.T @ fitted.levels) / (onehot.sum(0) + TASK_PRIOR_QUESTIONS)
+        self.task_means = np.clip(leveled + task_levels[:, None], 0.0, 1.0)
         self.task_costs = _shrink_task_means(onehot, data.costs, average_rows(data.costs.T))
         self.panels: Panels = build_panels(data.scores, onehot, self.task_means)
 
