@@ -29,6 +29,7 @@ from routemoa.training.judge import (
     fit_lone_leader,
     measure_signals,
 )
+from routemoa.training.table import average_samples
 
 __all__ = ["learn_judge_model", "run_study"]
 
@@ -94,7 +95,8 @@ def run_split(
     """Learn on one half of the questions, measure on the other."""
     order = np.random.default_rng(seed).permutation(len(questions))
     train, test = ([questions[i] for i in half] for half in np.split(order, [len(questions) // 2]))
-    right = [sum(q.record.scores[m] or 0.0 for q in train) for m in models]
+    scores = np.array([[q.record.scores[m] or 0.0 for m in models] for q in train], np.float32)
+    right = average_samples(models, scores).sum(0, dtype=np.float64).tolist()
     prior: Scores = {m: (r + 1) / (len(train) + 2) for m, r in zip(models, right, strict=True)}
     best_first = tuple(sorted(models, key=lambda m: -(prior[m] or 0.0)))
     base = Replay(train, tuple(models), [prior] * len(train), best_first, mixture, judge_auc=judge_auc)

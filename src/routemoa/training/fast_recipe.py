@@ -25,9 +25,9 @@ from routemoa.scoring.encoder import Encoder
 from routemoa.scoring.lexical import count_idf
 from routemoa.scoring.predictor import Floats, Predictor, embed_texts, sigmoid, to_logit
 from routemoa.training.cost_tradeoff import choose_cost_rates, weigh_questions_equally, weigh_tasks_equally
-from routemoa.training.fold_model import FoldModel, average_rows
+from routemoa.training.fold_model import FoldModel
 from routemoa.training.linear import Calibration, fit_calibration, fit_span
-from routemoa.training.table import Table
+from routemoa.training.table import Table, average_rows, average_samples
 
 __all__ = ["FittedScorer", "train_fast"]
 
@@ -89,7 +89,7 @@ def train_fast(
     )
     folds = rng.permutation(len(x)) % min(FOLDS, len(x))
     crossed = _cross_fit(_FoldData(x, groups.indices, len(groups.names), data, folds), report, engine)
-    chosen = _choose_penalties(crossed, data.scores)
+    chosen = _choose_penalties(crossed, average_samples(data.models, data.scores))
     calibration = chosen.calibration
     raw = crossed.score_raw(chosen.own, chosen.common)
     probabilities = sigmoid(calibration.slope * to_logit(raw) + calibration.shift)

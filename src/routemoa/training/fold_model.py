@@ -11,9 +11,9 @@ from routemoa.scoring.mean_scores import fit_means
 from routemoa.scoring.predictor import Floats, softmax
 from routemoa.training.linear import Ridge
 from routemoa.training.panels import Panels, build_panels
-from routemoa.training.table import Table
+from routemoa.training.table import Table, average_rows, average_samples
 
-__all__ = ["FoldModel", "average_rows"]
+__all__ = ["FoldModel"]
 
 TASK_PENALTY = 1.0
 TASK_SHARPNESS = 8.0
@@ -26,13 +26,14 @@ class FoldModel:
     """The prior, the ridges and the panels, fitted on some of the questions."""
 
     def __init__(self, x: Floats, groups: NDArray[np.intp], data: Table, tasks: int) -> None:
-        self._ridge, self._x, self._scores = Ridge(x), x, data.scores
-        fitted = fit_means(data.scores, prior_questions=1.0)
+        scores = average_samples(data.models, data.scores)
+        self._ridge, self._x, self._scores = Ridge(x), x, scores
+        fitted = fit_means(scores, prior_questions=1.0)
         self.means = np.clip(fitted.means, 0.0, 1.0)
         onehot = np.eye(tasks, dtype=np.float32)[groups]
         self.task_shares = onehot.mean(0)
         self.task_weights, self.task_bias = _fit_task_classifier(x, onehot)
-        leveled = _shrink_task_means(onehot, data.scores - fitted.levels[:, None], fitted.means)
+        leveled = _shrink_task_means(onehot, scores - fitted.levels[:, None], fitted.means)
         task_levels = (onehot.T @ fitted.levels) / (onehot.sum(0) + TASK_PRIOR_QUESTIONS)
         self.task_means = np.clip(leveled + task_levels[:, None], 0.0, 1.0)
         self.task_costs = _shrink_task_means(onehot, data.costs, average_rows(data.costs.T))
@@ -65,12 +66,4 @@ def _shrink_task_means(onehot: Floats, values: Floats, means: Floats) -> Floats:
     measured = ~np.isnan(values)
     sums, counts = onehot.T @ np.where(measured, values, 0.0), onehot.T @ measured.astype(np.float32)
     out: Floats = ((sums + TASK_PRIOR_QUESTIONS * means) / (counts + TASK_PRIOR_QUESTIONS)).astype(np.float32)
-    return out
-
-
-def average_rows(values: Floats) -> Floats:
-    """Return the means of rows over what was measured; NaN where nothing was."""
-    measured = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        out: Floats = (np.where(measured, values, 0.0).sum(1) / measured.sum(1)).astype(np.float32)
     return out

@@ -23,8 +23,7 @@ from routemoa.training.cost_tradeoff import (
     weigh_questions_equally,
     weigh_tasks_equally,
 )
-from routemoa.training.fold_model import average_rows
-from routemoa.training.table import Table, fill_costs, highest_scores
+from routemoa.training.table import Table, average_rows, fill_costs, highest_scores
 
 __all__ = [
     "BINS",

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from routemoa.core.tables.candidates import find_samples
 from routemoa.datasets.records import Record
 from routemoa.scoring.predictor import Floats
 
-__all__ = ["Table", "build_table", "fill_costs", "highest_scores"]
+__all__ = ["Table", "average_rows", "average_samples", "build_table", "fill_costs", "highest_scores"]
 
 T = TypeVar("T")
 
@@ -92,6 +93,22 @@ def fill_costs(costs: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         means = np.where(known, costs, 0.0).sum(0) / known.sum(0)
     out: Floats = np.where(known, costs, means).astype(np.float32)
+    return out
+
+
+def average_samples(models: Sequence[str], scores: Floats) -> Floats:
+    """Return scores, N x M, in which a model's further samples all have their mean: they are drawn alike."""
+    out = scores.copy()
+    for places in find_samples(models):
+        out[:, places] = average_rows(scores[:, places])[:, None]
+    return out
+
+
+def average_rows(values: Floats) -> Floats:
+    """Return the means of rows over what was measured; NaN where nothing was."""
+    measured = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        out: Floats = (np.where(measured, values, 0.0).sum(1) / measured.sum(1)).astype(np.float32)
     return out
 
 

@@ -11,7 +11,7 @@ from routemoa.core.errors import ConfigError
 from routemoa.core.events import ProposalDelta
 from routemoa.core.learned.learned_priors import LearnedPriors
 from routemoa.core.pool_file.pool import Pool, parse_pool
-from routemoa.core.tables.candidates import SAMPLE_TEMPERATURE, expand_candidates
+from routemoa.core.tables.candidates import SAMPLE_TEMPERATURE, expand_candidates, find_samples
 from routemoa.core.tables.mixture_table import Mixture
 from routemoa.core.trace_builder import fold_events
 from routemoa.core.types import ModelSpec, Query
@@ -192,3 +192,10 @@ async def test_in_other_orders_a_model_has_what_was_learned_of_it() -> None:
     scores = await load_scorer(members).score(Query.from_text("Which?"), members.models)
     assert scores["small~2"] == scores["small"] == pytest.approx(0.356, abs=0.001)
     assert scores["new~2"] == scores["new"] == 0.7
+
+
+def test_further_samples_are_found_by_their_names() -> None:
+    assert find_samples(["a", "a#2", "b", "a#3", "b#2", "c#2", "c#3", "d@high", "d@high#2", "d@high#3"]) == (
+        (1, 3),
+        (8, 9),
+    )

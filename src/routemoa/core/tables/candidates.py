@@ -27,6 +27,7 @@ __all__ = [
     "draw_again",
     "expand_candidates",
     "expand_models",
+    "find_samples",
     "names_of_votes",
     "plain_name",
 ]
@@ -94,6 +95,20 @@ def count_votes(model: ModelSpec) -> int:
 def plain_name(model: ModelSpec) -> str:
     """Return the name of the model that a candidate is a vote of."""
     return model.name.removesuffix(f"{VOTE_MARK}{model.vote}")
+
+
+def find_samples(names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Return the places of a model's further samples, of each model that has several: "x#2" and "x#3" beside "x".
+
+    They are drawn alike, so what is known of one is known of all. The first is asked as the model itself is, which may
+    be at another temperature.
+    """
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        model, mark, number = name.rpartition("#")
+        if mark and number.isdecimal() and model in names:
+            found.setdefault(model, []).append(place)
+    return tuple(tuple(places) for places in found.values() if len(places) > 1)
 
 
 def draw_again(spec: ModelSpec, number: int, parameters: Mapping[str, Any]) -> ModelSpec:
