@@ -7,7 +7,8 @@
 The two halves hold six kinds each and none in common: what is chosen on the one is measured on the other. The kinds are
 those of BIG-Bench Hard (arXiv 2210.09261), made anew here from small lists and random numbers, so their licence is this
 project's (Apache-2.0). Kinds are the records' tasks. `--arc FILE` adds questions of ARC challenge, by the parity of
-their place in the file, and `--mmlu FILE` some of recorded MMLU, drawn by the seed.
+their place in the file, `--arc-records FILE` some of its test questions that RouterBench recorded, and `--mmlu FILE`
+some of recorded MMLU, both drawn by the seed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import gzip
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -271,6 +273,24 @@ def read_mmlu(file: Path, rng: Random, count: int) -> list[Made]:
     return made
 
 
+def read_recorded_arc(file: Path, rng: Random, count: int) -> list[Made]:
+    """Return ARC's test questions out of RouterBench's prompts, the examples before them left out.
+
+    Their records name no reference: it is the letter that counted as right, and a question that none of the eleven
+    models had right is left out.
+    """
+    made = []
+    for line in gzip.decompress(file.read_bytes()).decode().splitlines():
+        row = json.loads(line)
+        right = {row["responses"][model][2] for model, score in row["scores"].items() if score == 1.0}
+        asked = row["query"].rsplit("Answer:", 2)[1].strip().split("\n\n")[-1].split("\nPrint only")[0]
+        question, *options = re.split(r"\n(?=[A-E]\) )", asked)
+        if ".test." in row["id"] and len(right) == 1 and len(options) > 2:
+            lines = "\n".join(f"({option}" for option in options)
+            made.append((f"{question}\nOptions:\n{lines}", right.pop(), "choice"))
+    return rng.sample(made, count)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=sorted(HALVES), default="test")
@@ -279,6 +299,8 @@ def main() -> None:
     parser.add_argument("--arc", type=Path, help="arc_challenge_val.jsonl.gz")
     parser.add_argument("--arc-questions", type=int, default=40)
     parser.add_argument("--arc-first", type=int, default=0, help="leave out as many of ARC's")
+    parser.add_argument("--arc-records", type=Path, help="RouterBench's arc_challenge.train.jsonl.gz")
+    parser.add_argument("--arc-records-questions", type=int, default=200)
     parser.add_argument("--mmlu", type=Path, help="mmlu_redux.jsonl.gz")
     parser.add_argument("--mmlu-questions", type=int, default=100)
     options = parser.parse_args()
@@ -293,6 +315,8 @@ def main() -> None:
     if options.arc:
         parity = int(options.half == "test")
         made += [("arc", one) for one in read_arc(options.arc, parity, options.arc_first, options.arc_questions)]
+    if options.arc_records:
+        made += [("arc", one) for one in read_recorded_arc(options.arc_records, rng, options.arc_records_questions)]
     if options.mmlu:
         made += [("mmlu", one) for one in read_mmlu(options.mmlu, rng, options.mmlu_questions)]
     rng.shuffle(made)

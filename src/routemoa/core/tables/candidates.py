@@ -35,7 +35,7 @@ __all__ = [
 SAMPLE_TEMPERATURE = 0.7
 """Of the second sample and the following ones, where the pool file sets none above 0 (there all would be the same): as
 in self-consistency (arXiv 2203.11171) and Self-MoA (arXiv 2502.00674)."""
-VOTE_MARK = "~"
+SAMPLE_MARK, VOTE_MARK = "#", "~"
 SEEDS = 2**31
 """Every endpoint takes a non-negative seed of 31 bits."""
 EFFORT = "reasoning_effort"
@@ -105,7 +105,7 @@ def find_samples(names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """
     found: dict[str, list[int]] = {}
     for place, name in enumerate(names):
-        model, mark, number = name.rpartition("#")
+        model, mark, number = name.rpartition(SAMPLE_MARK)
         if mark and number.isdecimal() and model in names:
             found.setdefault(model, []).append(place)
     return tuple(tuple(places) for places in found.values() if len(places) > 1)
@@ -153,4 +153,4 @@ def _sample(spec: ModelSpec, number: int) -> ModelSpec:
     """Return a model's sample; the first one is asked as the model itself is."""
     if number == 1:
         return spec
-    return replace(draw_again(spec, number - 1, {}), name=f"{spec.name}#{number}", orders=1, code_samples=1)
+    return replace(draw_again(spec, number - 1, {}), name=f"{spec.name}{SAMPLE_MARK}{number}", orders=1, code_samples=1)
