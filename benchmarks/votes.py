@@ -26,15 +26,15 @@ from msgspec.structs import replace
 
 from routemoa import RouteMoA
 from routemoa.core.pool_file.pool import Pool
-from routemoa.core.trace import Proposal
 from routemoa.core.types import Query
+from routemoa.core.usage import Usage
 from routemoa.datasets.questions import Question, read_questions
 
 RESAMPLES = 2000
 
 
-def count_tokens(proposals: Sequence[Proposal]) -> int:
-    return sum((p.usage.prompt_tokens or 0) + (p.usage.completion_tokens or 0) for p in proposals)
+def count_tokens(usage: Usage) -> int:
+    return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
 async def measure(mixture: RouteMoA, question: Question, prefer: str, member: str) -> dict[str, Any]:
@@ -48,8 +48,8 @@ async def measure(mixture: RouteMoA, question: Question, prefer: str, member: st
         "right": question.grade(answer.text) == 1.0,
         "member_right": question.grade(own[0].text) == 1.0 if own else None,
         "calls": [p.model for p in proposals],
-        "tokens": count_tokens(proposals),
-        "member_tokens": count_tokens(own),
+        "tokens": count_tokens(answer.trace.usage),
+        "member_tokens": count_tokens(own[0].usage) if own else None,
         "stop": str(answer.trace.stop),
         "texts": {p.model: p.text for p in proposals},
     }
