@@ -23,6 +23,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 
+from routemoa.scoring.lexical import strip_solved_examples
+
 NAMES = ("Alice", "Bob", "Claire", "Dave", "Eve", "Fred", "Gertrude", "Hassan", "Inge", "Jamal")
 THINGS = {
     "fruits": ("a banana", "an orange", "a peach", "a plum", "an apple", "a grape", "a strawberry", "a nectarine"),
@@ -283,7 +285,7 @@ def read_recorded_arc(file: Path, rng: Random, count: int) -> list[Made]:
     for line in gzip.decompress(file.read_bytes()).decode().splitlines():
         row = json.loads(line)
         right = {row["responses"][model][2] for model, score in row["scores"].items() if score == 1.0}
-        asked = row["query"].rsplit("Answer:", 2)[1].strip().split("\n\n")[-1].split("\nPrint only")[0]
+        asked = strip_solved_examples(row["query"]).strip().split("\nPrint only")[0]
         question, *options = re.split(r"\n(?=[A-E]\) )", asked)
         if ".test." in row["id"] and len(right) == 1 and len(options) > 2:
             lines = "\n".join(f"({option}" for option in options)

@@ -8,7 +8,8 @@ it is asked as it would be alone, so both are right or wrong on the same call, a
 counts. Votes are a multiple choice in other orders of its options, and further samples of code that is run.
 
 A stopped run goes on with the same command: FILE holds a line for each question. Prints accuracy, the difference with
-its 95 % interval (bootstrap over questions), wins and losses, calls, and tokens as a multiple of the member's own.
+its 95 % interval (bootstrap over questions), wins and losses, calls, and tokens as a multiple of the member's
+own, those of cancelled calls left out.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ async def measure(mixture: RouteMoA, question: Question, prefer: str, member: st
     answer = await mixture.aask(replace(Query.from_text(question.text), prefer=prefer))
     proposals = [p for layer in answer.trace.layers for p in layer.proposals]
     own = [p for p in proposals if p.model == member]
+    told = sum(count_tokens(p.usage) for p in proposals)  # the total has the aggregator, but is unknown after a cancel
     return {
         "id": question.id,
         "task": question.task,
         "right": question.grade(answer.text) == 1.0,
         "member_right": question.grade(own[0].text) == 1.0 if own else None,
         "calls": [p.model for p in proposals],
-        "tokens": count_tokens(answer.trace.usage),
+        "tokens": max(told, count_tokens(answer.trace.usage)),
         "member_tokens": count_tokens(own[0].usage) if own else None,
         "stop": str(answer.trace.stop),
         "texts": {p.model: p.text for p in proposals},
